@@ -1,0 +1,58 @@
+# Easel. `make demo` and `make test` do everything on a fresh machine: they need Python 3.11+ and what Debian's base has.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PORT ?= 8090
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint types format bench clean chromium
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
+
+demo: $(VENV)/.product ## Install, then start the loopback Discord, the bot and the shipped model
+	@$(BIN)/easel demo --port $(PORT)
+
+test: $(VENV)/.development chromium ## Install, then run the default test suite
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/.development chromium ## The tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.development ## Ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.development ## mypy --strict over product and tests
+	$(BIN)/mypy
+
+format: $(VENV)/.development ## Rewrite the code the way `make lint` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.development ## Print the figures of the README
+	$(BIN)/easel bench
+
+clean: ## Remove the virtual environment and caches; never data/
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+# The environment. Some Debians ship Python without ensurepip: then the package that has it is asked for.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Easel needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(ROOT) apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.development: $(VENV)/.product
+	$(PIP) install --quiet --constraint constraints.txt --group test
+	@touch $@
+
+# The page is tested in the system's Chromium; nothing is downloaded from elsewhere.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+chromium:
+	@command -v chromium >/dev/null || { $(ROOT) apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $(ROOT) apt-get install -y -qq --no-install-recommends chromium >/dev/null; }

@@ -1,0 +1,234 @@
+"""The autoencoder with a KL-regularised latent space (Kingma & Welling 2014; Rombach et al. 2022,
+section 3.1).
+
+Promises: `encode` and `decode` speak the backbone's language, pictures in [-1, 1] on one side,
+latents scaled as the backbone wants them on the other. Never knows diffusion.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from diffusion.networks.convolution import Conv2d
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VAEConfig:
+    """Sizes of an autoencoder; the defaults are Stable Diffusion 1.
+
+    `patch_size` p folds p x p pixels into channels before the first convolution (and back after the
+    last): the light stem of the shipped model; 1 for every checkpoint of others.
+    """
+
+    channels: int = 128
+    channel_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    z_channels: int = 4
+    scaling_factor: float = 0.18215
+    patch_size: int = 1
+
+    @property
+    def downscale(self) -> int:
+        """Pixels a side of one latent position."""
+        return int(self.patch_size * 2 ** (len(self.channel_mult) - 1))
+
+
+class ResBlock(nn.Module):
+    """Two 3 x 3 convolutions around a residual path."""
+
+    def __init__(self, *, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(32, in_channels, eps=1e-6)
+        self.conv1 = Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(32, out_channels, eps=1e-6)
+        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
+        if in_channels != out_channels:
+            self.nin_shortcut = Conv2d(in_channels, out_channels, 1)
+        self.widens = in_channels != out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x in x h x w to N x out x h x w."""
+        h = self.conv1(functional.silu(self.norm1(x)))
+        h = self.conv2(functional.silu(self.norm2(h)))
+        return cast(Tensor, (self.nin_shortcut(x) if self.widens else x) + h)
+
+
+class Attention(nn.Module):
+    """Single-head self-attention over positions."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.q = Conv2d(channels, channels, 1)
+        self.k = Conv2d(channels, channels, 1)
+        self.v = Conv2d(channels, channels, 1)
+        self.proj_out = Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w to the same shape."""
+        h = self.norm(x)
+        q, k, v = (
+            layer(h).flatten(2).transpose(1, 2).unsqueeze(1) for layer in (self.q, self.k, self.v)
+        )
+        mixed = functional.scaled_dot_product_attention(q, k, v)
+        mixed = mixed.squeeze(1).transpose(1, 2).reshape(x.shape)
+        return cast(Tensor, x + self.proj_out(mixed))
+
+
+class Middle(nn.Module):
+    """The lowest resolution of both halves."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block_1 = ResBlock(in_channels=channels, out_channels=channels)
+        self.attn_1 = Attention(channels)
+        self.block_2 = ResBlock(in_channels=channels, out_channels=channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w to the same shape."""
+        return cast(Tensor, self.block_2(self.attn_1(self.block_1(x))))
+
+
+class Downsample(nn.Module):
+    """Halve height and width: pad right and bottom by one, then a strided convolution without
+    padding.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w to N x C x h/2 x w/2."""
+        return cast(Tensor, self.conv(functional.pad(x, (0, 1, 0, 1))))
+
+
+class Upsample(nn.Module):
+    """Double height and width by nearest neighbour, then a 3 x 3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w to N x C x 2h x 2w."""
+        return cast(Tensor, self.conv(functional.interpolate(x, scale_factor=2.0, mode="nearest")))
+
+
+class Level(nn.Module):
+    """The blocks of one resolution; checkpoints call them `block.<j>` and `downsample` or
+    `upsample`.
+    """
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(
+            ResBlock(in_channels=a, out_channels=b) for a, b in pairwise(widths)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w through the blocks and the change of resolution, if there is one."""
+        for block in self.block:
+            x = block(x)
+        for name in ("downsample", "upsample"):
+            if hasattr(self, name):
+                x = getattr(self, name)(x)
+        return x
+
+
+class Encoder(nn.Module):
+    """Picture to the moments (mean and log-variance) of its latents."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        width = config.channels
+        self.conv_in = Conv2d(3 * config.patch_size**2, width, 3, padding=1)
+        self.down = nn.ModuleList()
+        for level, mult in enumerate(config.channel_mult):
+            out = mult * config.channels
+            stage = Level([width] + [out] * config.num_res_blocks)
+            if level != len(config.channel_mult) - 1:
+                stage.downsample = Downsample(out)
+            self.down.append(stage)
+            width = out
+        self.mid = Middle(width)
+        self.norm_out = nn.GroupNorm(32, width, eps=1e-6)
+        self.conv_out = Conv2d(width, 2 * config.z_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x 3 x H x W to N x 2z x H/f x W/f."""
+        h = self.conv_in(functional.pixel_unshuffle(x, self.patch_size))
+        for stage in self.down:
+            h = stage(h)
+        h = self.mid(h)
+        return cast(Tensor, self.conv_out(functional.silu(self.norm_out(h))))
+
+
+class Decoder(nn.Module):
+    """Latents to a picture."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        width = config.channel_mult[-1] * config.channels
+        self.conv_in = Conv2d(config.z_channels, width, 3, padding=1)
+        self.mid = Middle(width)
+        stages: list[Level] = []
+        for level in reversed(range(len(config.channel_mult))):
+            out = config.channel_mult[level] * config.channels
+            stage = Level([width] + [out] * (config.num_res_blocks + 1))
+            if level:
+                stage.upsample = Upsample(out)
+            stages.append(stage)
+            width = out
+        # Checkpoints number the levels from the finest; the forward walks them backwards.
+        self.up = nn.ModuleList(reversed(stages))
+        self.norm_out = nn.GroupNorm(32, width, eps=1e-6)
+        self.conv_out = Conv2d(width, 3 * config.patch_size**2, 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map N x z x h x w to N x 3 x fh x fw."""
+        h = self.mid(self.conv_in(z))
+        for stage in reversed(self.up):
+            h = stage(h)
+        h = self.conv_out(functional.silu(self.norm_out(h)))
+        return functional.pixel_shuffle(h, self.patch_size)
+
+
+class AutoencoderKL(nn.Module):
+    """The autoencoder of latent diffusion."""
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        self.quant_conv = Conv2d(2 * config.z_channels, 2 * config.z_channels, 1)
+        self.post_quant_conv = Conv2d(config.z_channels, config.z_channels, 1)
+
+    def moments(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the unscaled latents, each N x z x h x w."""
+        mean, logvar = self.quant_conv(self.encoder(images)).chunk(2, dim=1)
+        return mean, logvar.clamp(-30.0, 20.0)
+
+    def encode(self, images: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Map N x 3 x H x W pictures in [-1, 1] to N x z x h x w scaled latents.
+
+        `noise` (standard normal, shape of the latents) draws from the posterior; without it the
+        mean is returned.
+        """
+        mean, logvar = self.moments(images)
+        if noise is not None:
+            mean = mean + torch.exp(0.5 * logvar) * noise
+        return mean * self.config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Map N x z x h x w scaled latents to N x 3 x H x W pictures, about [-1, 1]."""
+        return cast(
+            Tensor, self.decoder(self.post_quant_conv(latents / self.config.scaling_factor))
+        )

@@ -1,0 +1,393 @@
+"""The shipped model from data set to files: sizes, caches of latents, export.
+
+Promises: every number of the recipe stands here, by preset ("cpu": two cores for two hours; "gpu":
+plan A; "tiny": a minute, for tests). The files use the key names of Stable Diffusion, so the
+shipped model goes through the same loader as everybody's checkpoint.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from diffusion.networks.unet import UNet, UNetConfig
+from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from diffusion.text import TextConfig, TextEncoder, build_text_model
+from diffusion.train.captions import (
+    BACKGROUNDS,
+    BEGIN,
+    END,
+    WHITE,
+    Colour,
+    Rates,
+    sample_caption,
+    train_tokenizer,
+)
+from diffusion.train.captions import corpus as caption_corpus
+from diffusion.train.data import Pixels, Row
+from diffusion.train.denoiser import Batches, DenoiserRecipe, LatentCache
+from diffusion.train.state import write_atomically
+from diffusion.train.vae import VAERecipe, composite
+
+SCHEDULE: Final = {
+    "beta_schedule": "cosine",
+    "num_train_timesteps": 1000,
+    "cosine_s": 0.008,
+    "cosine_end": 0.008,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+    "steps_offset": 0,
+}
+# People type names far more often than styles, so a quarter of the captions names none.
+RATES: Final = Rates(no_style=0.25, background=0.15)
+# Colours behind the drawings are drawn from their own stream, apart from the captions.
+CACHE_SEED: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmojiPreset:
+    """Everything that sizes one training run."""
+
+    styles: tuple[str, ...]
+    names: str
+    pixels: int
+    vocabulary: int
+    vae: VAERecipe
+    unet: UNetConfig
+    text_width: int
+    text_layers: int
+    window: int
+    denoiser: DenoiserRecipe
+    variants: int
+    display_scale: int
+
+
+CPU: Final = EmojiPreset(
+    styles=("3d", "twemoji"),
+    names="known",
+    pixels=64,
+    vocabulary=3000,
+    vae=VAERecipe(
+        config=VAEConfig(
+            channels=64,
+            channel_mult=(1, 2),
+            num_res_blocks=1,
+            z_channels=8,
+            scaling_factor=1.0,
+            patch_size=4,
+        ),
+        total_samples=42_000,
+    ),
+    unet=UNetConfig(
+        in_channels=8,
+        out_channels=8,
+        model_channels=96,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        transformer_depth=(1, 1),
+        heads=None,
+        head_dim=32,
+        context_dim=192,
+    ),
+    text_width=192,
+    text_layers=3,
+    window=24,
+    denoiser=DenoiserRecipe(workers=2, total_samples=420_000),
+    variants=8,
+    display_scale=4,
+)
+
+GPU: Final = EmojiPreset(
+    styles=("3d", "noto", "blob", "fluent flat", "twemoji", "emojitwo", "fxemoji", "streamline"),
+    names="all",
+    pixels=128,
+    vocabulary=3000,
+    vae=VAERecipe(
+        config=VAEConfig(channels=32, num_res_blocks=1, z_channels=4, scaling_factor=1.0),
+        batch=64,
+        total_samples=600_000,
+    ),
+    unet=UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        model_channels=64,
+        channel_mult=(1, 2, 4),
+        num_res_blocks=1,
+        transformer_depth=(0, 1, 1),
+        heads=None,
+        head_dim=32,
+        context_dim=256,
+    ),
+    text_width=256,
+    text_layers=4,
+    window=77,
+    denoiser=DenoiserRecipe(batch=1024, learning_rate=1e-3, total_samples=12_000_000),
+    variants=8,
+    display_scale=2,
+)
+
+TINY: Final = EmojiPreset(
+    styles=("3d", "twemoji"),
+    names="all",
+    pixels=32,
+    vocabulary=600,
+    vae=VAERecipe(
+        config=VAEConfig(
+            channels=32,
+            channel_mult=(1, 1),
+            num_res_blocks=1,
+            z_channels=4,
+            scaling_factor=1.0,
+            patch_size=4,
+        ),
+        batch=8,
+        total_samples=400,
+    ),
+    unet=UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        model_channels=32,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        transformer_depth=(0, 1),
+        heads=None,
+        head_dim=32,
+        context_dim=32,
+    ),
+    text_width=32,
+    text_layers=1,
+    window=16,
+    denoiser=DenoiserRecipe(batch=8, total_samples=960),
+    variants=2,
+    display_scale=1,
+)
+
+PRESETS: Final[Mapping[str, EmojiPreset]] = {"cpu": CPU, "gpu": GPU, "tiny": TINY}
+
+
+def text_config(preset: EmojiPreset, tokenizer: Tokenizer) -> TextConfig:
+    """Return the sizes of the text transformer that goes with a tokenizer."""
+    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
+    if begin is None or end is None:
+        raise ValueError("the tokenizer has no begin or end token")
+    return TextConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        width=preset.text_width,
+        layers=preset.text_layers,
+        heads=preset.text_width // 32,
+        feed_forward=4 * preset.text_width,
+        window=preset.window,
+        activation="gelu",
+        begin_id=begin,
+        end_id=end,
+        pad_id=end,
+    )
+
+
+def build_tokenizer(preset: EmojiPreset, rows: Sequence[Row]) -> Tokenizer:
+    """Train the tokenizer on captions of `rows`; padding is the text encoder's business."""
+    tokenizer = train_tokenizer(caption_corpus(rows), preset.vocabulary)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def build_networks(
+    preset: EmojiPreset, tokenizer: Tokenizer, seed: int
+) -> tuple[TextEncoder, UNet]:
+    """Return an untrained text encoder and U-Net."""
+    torch.manual_seed(seed)
+    config = text_config(preset, tokenizer)
+    unet = UNet(preset.unet)
+    zero_last_layers(unet)
+    return TextEncoder(tokenizer=tokenizer, model=build_text_model(config), config=config), unet
+
+
+def zero_last_layers(unet: UNet) -> None:
+    """Start every residual path at zero (Ho et al. 2020, their code; Dhariwal & Nichol 2021)."""
+    for name, module in unet.named_modules():
+        if name.endswith(("out_layers.3", "proj_out", "out.2")):
+            for parameter in module.parameters():
+                torch.nn.init.zeros_(parameter)
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, art: Tensor) -> None:
+    """Fold the mean and deviation of every latent channel into the two 1 x 1 convolutions.
+
+    Afterwards the latents of `art` (N x 4 x H x W in [0, 1], on white) have mean 0 and deviation 1
+    in each channel and `scaling_factor` stays 1, so nobody else needs to know.
+    """
+    images = composite(art, torch.ones(len(art), 3))
+    latents = torch.cat([vae.encode(part) for part in torch.split(images, 64)])
+    mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
+    z = vae.config.z_channels
+    weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
+    if bias is None or vae.post_quant_conv.bias is None:
+        raise TypeError("the 1 x 1 convolutions of the autoencoder have no bias")
+    weight[:z] /= deviation[:, None, None, None]
+    bias[:z] = (bias[:z] - mean) / deviation
+    bias[z:] -= 2 * deviation.log()
+    after = vae.post_quant_conv
+    shift = (after.weight[:, :, 0, 0] * mean).sum(dim=1)
+    vae.post_quant_conv.bias += shift
+    after.weight *= deviation[None, :, None, None]
+
+
+@torch.no_grad()
+def preview_projection(vae: AutoencoderKL, art: Tensor) -> tuple[Tensor, Tensor]:
+    """Fit, by least squares, the linear map from one latent position to its patch of pixels.
+
+    Returns a 3p^2 x z weight and a 3p^2 bias, p pixels a side: the cheapest decoder there is, good
+    enough to watch.
+    """
+    images = composite(art, torch.ones(len(art), 3))
+    latents = torch.cat([vae.encode(part) for part in torch.split(images, 64)])
+    x = latents.movedim(1, -1).flatten(0, 2)
+    patches = torch.nn.functional.pixel_unshuffle(images, vae.config.downscale)
+    y = patches.movedim(1, -1).flatten(0, 2)
+    ones = torch.ones(len(x), 1)
+    solution = torch.linalg.lstsq(torch.cat([x, ones], dim=1).double(), y.double()).solution
+    return solution[:-1].T.float().contiguous(), solution[-1].float()
+
+
+def place(art: Tensor, width: int, height: int) -> Tensor:
+    """Lay N x 4 x S x S art in the middle of a transparent canvas, shrunk to fit."""
+    size = min(width, height, art.shape[-1])
+    alpha = art[:, 3:]
+    # Premultiplied, or the colours of transparent pixels bleed into the edges.
+    small = torch.nn.functional.interpolate(
+        torch.cat([art[:, :3] * alpha, alpha], dim=1), size=(size, size), mode="area"
+    )
+    small[:, :3] /= small[:, 3:].clamp(min=1e-4)
+    left, top = (width - size) // 2, (height - size) // 2
+    return torch.nn.functional.pad(
+        small, (left, width - size - left, top, height - size - top)
+    ).clamp(0, 1)
+
+
+@torch.no_grad()
+def latent_cache(
+    vae: AutoencoderKL,
+    art: Tensor,
+    rows: Sequence[Row],
+    *,
+    size: tuple[int, int],
+    variants: int,
+    share: float,
+) -> LatentCache:
+    """Encode every drawing `variants` times: mirrored or not, on white or on a named colour."""
+    rng = np.random.default_rng(CACHE_SEED)
+    latents, sources, names = [], [], []
+    canvas = place(art, *size)
+    for variant in range(variants):
+        colours = [_colour(variant, rng) for _ in rows]
+        flip = torch.tensor([row.flip and variant % 2 == 1 for row in rows])
+        turned = torch.where(flip[:, None, None, None], canvas.flip(-1), canvas)
+        background = torch.tensor([colour.rgb for colour in colours]) / 255
+        images = composite(turned, background)
+        latents.append(torch.cat([vae.encode(part) for part in torch.split(images, 64)]))
+        sources += list(range(len(rows)))
+        names += [colour.name for colour in colours]
+    return LatentCache(latents=torch.cat(latents), art=sources, background=names, share=share)
+
+
+def _colour(variant: int, rng: np.random.Generator) -> Colour:
+    # The share of coloured backgrounds is the captions' rate, drawn per drawing and variant.
+    if variant < 2 or rng.random() >= RATES.background * 4 / 3:
+        return WHITE
+    return BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
+
+
+def canvas_sizes(preset: EmojiPreset) -> list[tuple[int, int, float]]:
+    """Return widths and heights in pixels with their shares: square, 3:2 and 16:9 both ways.
+
+    Latent sides differ by one position from the exact ratio; the area stays that of the square.
+    """
+    unit = preset.vae.config.downscale
+    side = preset.pixels // unit
+    wide = [(round(side * 1.225), round(side / 1.1)), (round(side * 4 / 3), round(side * 0.75))]
+    sizes = [(side, side, 0.8)]
+    for width, height in wide:
+        sizes += [(width, height, 0.05), (height, width, 0.05)]
+    return [(w * unit, h * unit, share) for w, h, share in sizes]
+
+
+def make_batches(
+    preset: EmojiPreset, vae: AutoencoderKL, pixels: Pixels, rows: Sequence[Row], text: TextEncoder
+) -> Batches:
+    """Encode the drawings of `rows` on every canvas and return what draws batches from them."""
+    art = torch.from_numpy(pixels[[row.row for row in rows]]).permute(0, 3, 1, 2).float() / 255
+    caches = [
+        latent_cache(vae, art, rows, size=(width, height), variants=preset.variants, share=share)
+        for width, height, share in canvas_sizes(preset)
+    ]
+    colours = {colour.name: colour for colour in (WHITE, *BACKGROUNDS)}
+
+    def caption(row: int, background: str, rng: np.random.Generator) -> str:
+        return sample_caption(rows[row], rng, colours[background], RATES)
+
+    def tokenize(captions: Sequence[str]) -> Tensor:
+        return torch.tensor([text.windows(text.tokens(each))[0] for each in captions])
+
+    return Batches(caches=caches, caption=caption, tokenize=tokenize)
+
+
+def export(
+    folder: Path,
+    preset: EmojiPreset,
+    *,
+    vae: AutoencoderKL,
+    text: TextEncoder,
+    weights: Mapping[str, Tensor],
+    preview: tuple[Tensor, Tensor],
+    training: Mapping[str, object],
+) -> None:
+    """Write model.safetensors (half precision), tokenizer.json and config.json.
+
+    `weights` are the averaged parameters named "text.…" and "unet.…"; `training` says how they were
+    made.
+    """
+    tensors = {f"first_stage_model.{n}": t for n, t in vae.state_dict().items()}
+    for name, tensor in weights.items():
+        part, rest = name.split(".", 1)
+        if part == "unet":
+            tensors[f"model.diffusion_model.{rest}"] = tensor
+        else:
+            bare = rest.removeprefix("text_model.")
+            tensors[f"cond_stage_model.transformer.text_model.{bare}"] = tensor
+    tensors["preview.weight"], tensors["preview.bias"] = preview
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.safetensors"
+    metadata = {"format": "pt", "license": "see THIRD_PARTY_ART.md"}
+    write_atomically(path, {n: t.half() for n, t in tensors.items()}, metadata)
+    text.tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "format": 1,
+        "name": "emoji",
+        "family": "emoji",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "native_width": preset.pixels,
+        "native_height": preset.pixels,
+        "size_multiple": preset.vae.config.downscale,
+        "display_scale": preset.display_scale,
+        "defaults": {
+            "steps": 20,
+            "guidance_scale": 3.0,
+            "sampler": "dpmpp_2m",
+            "schedule": "karras",
+        },
+        "noise_schedule": SCHEDULE,
+        "unet": asdict(preset.unet),
+        "vae": asdict(preset.vae.config),
+        "text": asdict(text.config),
+        "training": dict(training),
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,203 @@
+"""The parts of a training run in order, each one resumable command: data, vae, denoiser, export.
+
+Promises: everything lives in one folder (`art/` the data set, `run-<preset>/` the states); a part
+that is complete is not done again; each part stops by its own clock.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+
+from diffusion.networks.vae import AutoencoderKL
+from diffusion.schedules import NoiseSchedule
+from diffusion.train import emoji
+from diffusion.train.data import Pixels, Row, read_art, read_index, select
+from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
+from diffusion.train.state import Average, Progress
+from diffusion.train.vae import train_vae
+
+# What the sample sheet paints: the four that everybody must recognise, then harder ones.
+SHEET_PROMPTS: Final = (
+    "red heart",
+    "smiling face",
+    "cat face",
+    "red apple",
+    "dog face",
+    "pizza",
+    "rocket",
+    "robot",
+    "unicorn",
+    "fish",
+    "star",
+    "house",
+    "snowman",
+    "sunflower",
+    "blue heart, twemoji style",
+    "frog, 3d style",
+)
+
+Report = Callable[[str, Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """A folder in which a preset is trained."""
+
+    folder: Path
+    preset: emoji.EmojiPreset
+    name: str
+
+    @property
+    def run(self) -> Path:
+        """Where this preset keeps its states."""
+        return self.folder / f"run-{self.name}"
+
+    def rows(self) -> list[Row]:
+        """Return the drawings the denoiser is trained on."""
+        return select(
+            read_index(self.folder / "art"),
+            styles=self.preset.styles,
+            preset=self.preset.names,
+            held_out=False,
+        )
+
+    def pixels(self) -> Pixels:
+        """Return all drawings, N x S x S x 4, memory-mapped."""
+        return read_art(self.folder / "art", self.preset.pixels)
+
+
+def open_workshop(folder: Path, preset: str) -> Workshop:
+    """Return the workshop of a preset by name; KeyError names the ones there are."""
+    if preset not in emoji.PRESETS:
+        raise KeyError(f"no preset {preset!r}; there are {', '.join(emoji.PRESETS)}")
+    return Workshop(folder=folder, preset=emoji.PRESETS[preset], name=preset)
+
+
+def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
+    """Train the autoencoder on every drawing of the preset's styles."""
+    workshop.run.mkdir(parents=True, exist_ok=True)
+    rows = select(read_index(workshop.folder / "art"), styles=workshop.preset.styles, preset="all")
+    pixels = workshop.pixels()[[row.row for row in rows]]
+    train_vae(
+        pixels,
+        workshop.run,
+        recipe=workshop.preset.vae,
+        minutes=minutes,
+        report=lambda progress: report("vae", progress),
+    )
+
+
+def load_vae(workshop: Workshop) -> AutoencoderKL:
+    """Return the trained autoencoder (averaged weights) with normalised latents."""
+    vae = AutoencoderKL(workshop.preset.vae.config)
+    tensors = load_file(workshop.run / "vae-state.safetensors")
+    prefix = "average.vae."
+    vae.load_state_dict(
+        {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    )
+    vae.eval().requires_grad_(False)
+    emoji.normalise_latents(vae, _art(workshop, workshop.rows()))
+    return vae
+
+
+def load_tokenizer(workshop: Workshop) -> Tokenizer:
+    """Return the tokenizer of this run, trained when it is first asked for."""
+    path = workshop.run / "tokenizer.json"
+    if not path.exists():
+        emoji.build_tokenizer(workshop.preset, read_index(workshop.folder / "art")).save(str(path))
+    return Tokenizer.from_file(str(path))
+
+
+def run_denoiser(
+    workshop: Workshop, *, minutes: float, report: Report, recipe: DenoiserRecipe | None = None
+) -> Average:
+    """Train the text encoder and the U-Net; return the averaged weights."""
+    vae, tokenizer = load_vae(workshop), load_tokenizer(workshop)
+    recipe = recipe or workshop.preset.denoiser
+    text, unet = emoji.build_networks(workshop.preset, tokenizer, recipe.seed)
+    batches = emoji.make_batches(workshop.preset, vae, workshop.pixels(), workshop.rows(), text)
+    schedule = NoiseSchedule.from_config(dict(emoji.SCHEDULE))
+    return train_denoiser(
+        {"text": text.model, "unet": unet},
+        batches,
+        torch.as_tensor(schedule.alphas_cumprod).float(),
+        workshop.run,
+        recipe=recipe,
+        minutes=minutes,
+        report=lambda progress: report("denoiser", progress),
+    )
+
+
+def run_export(workshop: Workshop, folder: Path) -> None:
+    """Write the shipped files from the states of this run."""
+    vae, tokenizer = load_vae(workshop), load_tokenizer(workshop)
+    text, _ = emoji.build_networks(workshop.preset, tokenizer, 0)
+    state = workshop.run / "denoiser-state.safetensors"
+    weights = {
+        n.removeprefix("average."): t
+        for n, t in load_file(state).items()
+        if n.startswith("average.")
+    }
+    rows = workshop.rows()
+    emoji.export(
+        folder,
+        workshop.preset,
+        vae=vae,
+        text=text,
+        weights=weights,
+        preview=emoji.preview_projection(vae, _art(workshop, rows)),
+        training={"preset": workshop.name, "drawings": len(rows), **_told(workshop.run)},
+    )
+
+
+def _told(run: Path) -> dict[str, object]:
+    from safetensors import safe_open
+
+    told: dict[str, object] = {}
+    for part in ("vae", "denoiser"):
+        with safe_open(run / f"{part}-state.safetensors", framework="pt") as file:
+            progress = json.loads(file.metadata()["progress"])
+        told[part] = {key: progress[key] for key in ("steps", "samples", "seconds")}
+    return told
+
+
+def _art(workshop: Workshop, rows: Sequence[Row]) -> torch.Tensor:
+    pixels = workshop.pixels()[[row.row for row in rows]]
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+
+
+def sample_sheet(model_folder: Path, path: Path, *, prompts: Sequence[str] = SHEET_PROMPTS) -> None:
+    """Paint four pictures of every prompt with the exported model and save them side by side."""
+    from diffusion.generation import generate
+    from diffusion.model import load_model
+    from diffusion.params import Params
+
+    model = load_model(model_folder)
+    defaults = model.info.defaults
+    columns = []
+    for prompt in prompts:
+        params = Params(
+            prompt=prompt,
+            seed=1,
+            steps=defaults.steps,
+            guidance_scale=defaults.guidance_scale,
+            sampler=defaults.sampler,
+            schedule=defaults.schedule,
+            width=model.info.native_width,
+            height=model.info.native_height,
+        )
+        *_, last = generate(model, params)
+        columns.append(last.pictures or ())
+    width, height = model.info.native_width, model.info.native_height
+    sheet = Image.new("RGB", (width * len(columns), height * 4), "white")
+    for x, pictures in enumerate(columns):
+        for y, picture in enumerate(pictures):
+            sheet.paste(picture, (x * width, y * height))
+    sheet.save(path)

@@ -1,0 +1,118 @@
+"""Our networks against diffusers': the same weights must give the same numbers, in every variant of
+the family.
+"""
+
+import pytest
+import torch
+from torch import Tensor
+
+from diffusion.networks.unet import UNet, UNetConfig
+from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from tests.parity.twins import fill, peer_unet, peer_vae
+
+UNETS = {
+    "sd1": UNetConfig(model_channels=32, context_dim=24, channel_mult=(1, 2, 2, 2), heads=4),
+    "sd2": UNetConfig(
+        model_channels=64,
+        context_dim=40,
+        channel_mult=(1, 2, 2, 2),
+        heads=None,
+        head_dim=32,
+        linear_projection=True,
+    ),
+    "sdxl": UNetConfig(
+        model_channels=32,
+        context_dim=40,
+        channel_mult=(1, 2, 2),
+        transformer_depth=(0, 1, 2),
+        middle_depth=2,
+        heads=None,
+        head_dim=32,
+        linear_projection=True,
+        added_dim=16 + 6 * 8,
+    ),
+    "inpainting": UNetConfig(
+        in_channels=9,
+        model_channels=32,
+        context_dim=24,
+        channel_mult=(1, 2),
+        transformer_depth=(1, 0),
+        heads=2,
+    ),
+    "emoji": UNetConfig(
+        in_channels=8,
+        out_channels=8,
+        model_channels=96,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        transformer_depth=(1, 1),
+        heads=None,
+        head_dim=32,
+        context_dim=192,
+    ),
+}
+
+
+def relative(ours: Tensor, theirs: Tensor) -> float:
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("name", UNETS)
+@torch.inference_mode()
+def test_unet_agrees_with_diffusers(name: str, dtype: torch.dtype, bound: float) -> None:
+    config = UNETS[name]
+    unet = UNet(config).eval()
+    fill(unet, seed=3)
+    peer = peer_unet(unet).to(dtype)
+    unet.to(dtype)
+    generator = torch.Generator().manual_seed(4)
+    # Odd sizes: the way back up must end at the size of each skip connection.
+    x = torch.randn(2, config.in_channels, 10, 14, generator=generator).to(dtype)
+    context = torch.randn(2, 7, config.context_dim, generator=generator).to(dtype)
+    timesteps = torch.tensor([1.0, 803.5])
+    added, extra = None, None
+    if config.added_dim:
+        pooled = torch.randn(2, 16, generator=generator).to(dtype)
+        sizes = torch.tensor([[64.0, 48, 0, 0, 64, 48], [512, 512, 8, 4, 512, 512]])
+        extra = {"text_embeds": pooled, "time_ids": sizes.to(dtype)}
+        flat = peer.add_time_proj(sizes.flatten()).reshape(2, -1).to(dtype)
+        added = torch.cat([pooled, flat], dim=-1)
+    theirs = peer(x, timesteps, context, added_cond_kwargs=extra).sample
+    ours = unet(x, timesteps, context, added)
+    assert ours.shape == theirs.shape
+    # Sinusoids are float32 in both, so float64 cannot agree better than their angles do.
+    assert relative(ours, theirs) < max(bound, 1e-6 if dtype is torch.float64 else 0)
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+@pytest.mark.parametrize("patch", [1, 2])
+@torch.inference_mode()
+def test_vae_agrees_with_diffusers(patch: int, dtype: torch.dtype, bound: float) -> None:
+    vae = AutoencoderKL(VAEConfig(channels=32, channel_mult=(1, 2, 2), patch_size=patch)).eval()
+    fill(vae, seed=5)
+    peer = peer_vae(vae).to(dtype)
+    vae.to(dtype)
+    generator = torch.Generator().manual_seed(6)
+    images = torch.rand(1, 3, 24 * patch, 16 * patch, generator=generator).to(dtype) * 2 - 1
+    folded = torch.nn.functional.pixel_unshuffle(images, patch)
+    theirs = peer.encode(folded).latent_dist.mode() * vae.config.scaling_factor
+    ours = vae.encode(images)
+    assert relative(ours, theirs) < bound
+    decoded = peer.decode(theirs / vae.config.scaling_factor).sample
+    assert relative(vae.decode(theirs), torch.nn.functional.pixel_shuffle(decoded, patch)) < bound
+
+
+@torch.inference_mode()
+def test_every_weight_of_the_unet_matters() -> None:
+    """A tensor that could be wrong unnoticed would make the comparison above worthless."""
+    unet = UNet(UNETS["emoji"]).eval()
+    fill(unet, seed=3)
+    x, context = torch.randn(1, 8, 8, 8), torch.randn(1, 4, 192)
+    before = unet(x, torch.tensor([500.0]), context)
+    for name, parameter in unet.named_parameters():
+        kept = parameter.clone()
+        parameter.add_(torch.randn_like(parameter))
+        moved = float((unet(x, torch.tensor([500.0]), context) - before).abs().max())
+        parameter.copy_(kept)
+        assert moved > 1e-4, f"{name} changes nothing"
