@@ -6,20 +6,27 @@ that is complete is not done again; each part stops by its own clock.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from diffusion.generation import generate
+from diffusion.model import Model, load_model
 from diffusion.networks.vae import AutoencoderKL
+from diffusion.params import Params
 from diffusion.schedules import NoiseSchedule
 from diffusion.train import emoji
+from diffusion.train.captions import full_caption
 from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
+from diffusion.train.judge import Judge, judge_names
 from diffusion.train.state import Average, Progress
 from diffusion.train.vae import train_vae
 
@@ -94,17 +101,48 @@ def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
     )
 
 
-def load_vae(workshop: Workshop) -> AutoencoderKL:
-    """Return the trained autoencoder (averaged weights) with normalised latents."""
-    vae = AutoencoderKL(workshop.preset.vae.config)
-    tensors = load_file(workshop.run / "vae-state.safetensors")
-    prefix = "average.vae."
-    vae.load_state_dict(
-        {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+def run_decoder(workshop: Workshop, *, minutes: float, report: Report) -> None:
+    """Sharpen the decoder on the drawings the denoiser is trained on; the encoder stays."""
+    pixels = workshop.pixels()[[row.row for row in workshop.rows()]]
+    recipe = workshop.preset.vae
+    train_vae(
+        pixels,
+        workshop.run,
+        recipe=replace(recipe, learning_rate=recipe.learning_rate / 3, seed=recipe.seed + 1),
+        minutes=minutes,
+        report=lambda progress: report("decoder", progress),
+        decoder_of=_averaged(workshop, "vae"),
     )
-    vae.eval().requires_grad_(False)
+
+
+def load_vae(workshop: Workshop) -> AutoencoderKL:
+    """Return the trained autoencoder (averaged weights) with normalised latents.
+
+    The normalisation is measured by the encoder, so a decoder sharpened later fits all the same.
+    """
+    vae = _averaged(workshop, "vae")
+    sharpened = workshop.run / "decoder-state.safetensors"
+    if sharpened.exists():
+        vae = _averaged(workshop, "decoder")
+    vae.eval().requires_grad_(requires_grad=False)
     emoji.normalise_latents(vae, _art(workshop, workshop.rows()))
     return vae
+
+
+def _averaged(workshop: Workshop, part: str) -> AutoencoderKL:
+    """Return the autoencoder of a state, averages in place of what was trained."""
+    vae = AutoencoderKL(workshop.preset.vae.config)
+    tensors = load_file(workshop.run / f"{part}-state.safetensors")
+    weights: dict[str, torch.Tensor] = {}
+    for prefix in ("weights.vae.", "average.vae."):
+        weights |= {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+    vae.load_state_dict(weights)
+    return vae
+
+
+def use_threads(count: int) -> None:
+    """Set how many cores the operators use; one is best where other programs run."""
+    torch.set_num_threads(count)
 
 
 def load_tokenizer(workshop: Workshop) -> Tokenizer:
@@ -158,8 +196,6 @@ def run_export(workshop: Workshop, folder: Path) -> None:
 
 
 def _told(run: Path) -> dict[str, object]:
-    from safetensors import safe_open
-
     told: dict[str, object] = {}
     for part in ("vae", "denoiser"):
         with safe_open(run / f"{part}-state.safetensors", framework="pt") as file:
@@ -173,26 +209,46 @@ def _art(workshop: Workshop, rows: Sequence[Row]) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
+def score_model(workshop: Workshop, model: str, *, prompts: int = 100, seed: int = 7) -> str:
+    """Paint `prompts` trained captions and return the judge's score as JSON.
+
+    Two pictures a prompt, the model's own defaults, prompts and seeds fixed by `seed`.
+    """
+    loaded = load_model(model)
+    rows = workshop.rows()
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:prompts]
+    picked = [rows[int(i)] for i in chosen]
+    pictures, names, styles = [], [], []
+    for row in picked:
+        params = _native_params(loaded, full_caption(row.name, row.style), seed=seed, images=2)
+        *_, last = generate(loaded, params)
+        pictures += list(last.pictures or ())
+        names += [row.name] * params.images
+        styles += [row.style] * params.images
+    return json.dumps(asdict(judge_names(Judge.load(), pictures, names, styles)), indent=1)
+
+
+def _native_params(model: Model, prompt: str, *, seed: int, images: int) -> Params:
+    info = model.info
+    return Params(
+        prompt=prompt,
+        seed=seed,
+        steps=info.defaults.steps,
+        guidance_scale=info.defaults.guidance_scale,
+        sampler=info.defaults.sampler,
+        schedule=info.defaults.schedule,
+        width=info.native_width,
+        height=info.native_height,
+        images=images,
+    )
+
+
 def sample_sheet(model_folder: Path, path: Path, *, prompts: Sequence[str] = SHEET_PROMPTS) -> None:
     """Paint four pictures of every prompt with the exported model and save them side by side."""
-    from diffusion.generation import generate
-    from diffusion.model import load_model
-    from diffusion.params import Params
-
     model = load_model(model_folder)
-    defaults = model.info.defaults
     columns = []
     for prompt in prompts:
-        params = Params(
-            prompt=prompt,
-            seed=1,
-            steps=defaults.steps,
-            guidance_scale=defaults.guidance_scale,
-            sampler=defaults.sampler,
-            schedule=defaults.schedule,
-            width=model.info.native_width,
-            height=model.info.native_height,
-        )
+        params = _native_params(model, prompt, seed=1, images=4)
         *_, last = generate(model, params)
         columns.append(last.pictures or ())
     width, height = model.info.native_width, model.info.native_height

@@ -22,6 +22,8 @@ def write_atomically(path: Path, tensors: Mapping[str, Tensor], metadata: dict[s
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
     save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata)
+    # safetensors makes files that only their owner may read; a model is for everybody.
+    beside.chmod(0o644)
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     beside.replace(path)

@@ -105,35 +105,43 @@ def train_vae(
     minutes: float,
     report: Callable[[Progress], None],
     save_every: int = 500,
+    decoder_of: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
     """Train (or go on training) on N x H x W x 4 art; return the network with averaged weights.
 
     State, a sheet of reconstructions and metrics go to `folder`. Stops after `minutes` or at the
-    recipe's end.
+    recipe's end. With `decoder_of`, that network's decoder is sharpened and its encoder stays: the
+    latents a denoiser was trained on keep their meaning.
     """
     torch.manual_seed(recipe.seed)
-    vae = AutoencoderKL(recipe.config)
-    optimiser = torch.optim.AdamW(vae.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01)
+    vae, part = (
+        (AutoencoderKL(recipe.config), "vae") if decoder_of is None else (decoder_of, "decoder")
+    )
+    trained = _trained(vae, decoder_only=decoder_of is not None)
+    optimiser = torch.optim.AdamW(trained.values(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01)
     average, progress = Average(decay=0.998), Progress()
-    networks = {"vae": vae}
-    state = folder / "vae-state.safetensors"
-    load_state(state, networks=networks, optimiser=optimiser, average=average, progress=progress)
+    state = folder / f"{part}-state.safetensors"
+
+    def save() -> None:
+        save_state(
+            state, networks={"vae": vae}, optimiser=optimiser, average=average, progress=progress
+        )
+
+    load_state(
+        state, networks={"vae": vae}, optimiser=optimiser, average=average, progress=progress
+    )
     generator = torch.Generator().manual_seed(recipe.seed + progress.steps)
-    budget = Budget(minutes=minutes)
     art = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    before = progress.seconds
+    budget, before = Budget(minutes=minutes), progress.seconds
     while progress.samples < recipe.total_samples and not budget.over:
         rate = recipe.learning_rate * cosine(progress.samples / recipe.total_samples)
         optimiser.param_groups[0]["lr"] = rate
-        chosen = torch.randint(len(art), (recipe.batch,), generator=generator)
-        batch = augment(art[chosen].float() / 255, generator)
-        images = composite(batch, backgrounds(len(batch), generator))
-        loss = _loss(vae, images, generator, recipe.kl_weight)
+        loss = _loss(vae, _draw(art, recipe.batch, generator), generator, recipe.kl_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
         optimiser.step()
-        average.update({f"vae.{n}": p for n, p in vae.named_parameters()})
+        average.update(trained)
         progress.steps += 1
         progress.samples += recipe.batch
         progress.seconds = before + budget.spent
@@ -141,17 +149,41 @@ def train_vae(
             progress.log.append({"samples": progress.samples, "loss": float(loss.detach())})
             report(progress)
         if progress.steps % save_every == 0:
-            save_state(
-                state, networks=networks, optimiser=optimiser, average=average, progress=progress
-            )
-    save_state(state, networks=networks, optimiser=optimiser, average=average, progress=progress)
-    vae.load_state_dict({n.removeprefix("vae."): t for n, t in average.shadow.items()})
-    vae.eval().requires_grad_(False)
-    sample = art[:: max(1, len(art) // 48)][:48].float() / 255
-    save_pairs(folder / "vae-pairs.png", vae, sample)
-    metrics = {"samples": progress.samples, "seconds": progress.seconds, "psnr": psnr(vae, sample)}
-    (folder / "vae-metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+            save()
+    save()
+    _finish(vae, average, art, folder / part, progress)
     return vae
+
+
+def _trained(vae: AutoencoderKL, *, decoder_only: bool) -> dict[str, torch.nn.Parameter]:
+    """Name the parameters to train and freeze the others."""
+    chosen: dict[str, torch.nn.Parameter] = {}
+    for name, parameter in vae.named_parameters():
+        wanted = not decoder_only or name.startswith(("decoder.", "post_quant_conv."))
+        parameter.requires_grad_(wanted)
+        if wanted:
+            chosen[f"vae.{name}"] = parameter
+    return chosen
+
+
+def _draw(art: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    chosen = torch.randint(len(art), (count,), generator=generator)
+    batch = augment(art[chosen].float() / 255, generator)
+    return composite(batch, backgrounds(count, generator))
+
+
+def _finish(
+    vae: AutoencoderKL, average: Average, art: Tensor, path: Path, progress: Progress
+) -> None:
+    """Put the averaged weights in and write what they can do."""
+    weights = {n.removeprefix("vae."): t for n, t in average.shadow.items()}
+    vae.load_state_dict({**vae.state_dict(), **weights})
+    vae.eval().requires_grad_(requires_grad=False)
+    sample = art[:: max(1, len(art) // 48)][:48].float() / 255
+    save_pairs(path.with_name(f"{path.name}-pairs.png"), vae, sample)
+    metrics = {"samples": progress.samples, "seconds": progress.seconds, "psnr": psnr(vae, sample)}
+    told = json.dumps(metrics, indent=1) + "\n"
+    path.with_name(f"{path.name}-metrics.json").write_text(told, encoding="utf-8")
 
 
 def _loss(

@@ -1,0 +1,85 @@
+"""`easel check`: everything a start needs, looked at one by one without starting.
+
+Promises to report every fault it finds, not only the first, and to change nothing but a database
+that is behind this version.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.config import Config
+from bot.exits import Exit
+from bot.loading import describe_models, load_engine, read_config, read_token
+from storage import StorageError, Store
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report."""
+
+    subject: str
+    text: str
+    good: bool
+
+
+async def check(path: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """Look at configuration, token, models, device and database; the order is that of a start."""
+    try:
+        config = read_config(path)
+    except Exit as error:
+        return [Finding(subject="config", text=str(error), good=False)]
+    findings = [Finding(subject="config", text=f"{path} is complete and valid", good=True)]
+    parts: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
+        ("token", lambda: _token(config, environment)),
+        ("models", lambda: _models(config)),
+        ("device", lambda: _device(config)),
+        ("database", lambda: _database(config)),
+    )
+    for subject, look in parts:
+        try:
+            findings.append(Finding(subject=subject, text=await look(), good=True))
+        except (Exit, StorageError) as error:
+            findings.append(Finding(subject=subject, text=str(error), good=False))
+    return findings
+
+
+async def _token(config: Config, environment: Mapping[str, str]) -> str:
+    read_token(config, environment)
+    return "there is one, and it has the shape of one (Discord was not asked)"
+
+
+async def _models(config: Config) -> str:
+    found = describe_models(config)
+    load_engine(config)
+    return ", ".join(
+        f"{alias} ({info.family}, {info.native_width}x{info.native_height}, {info.path})"
+        for alias, info in found.items()
+    )
+
+
+async def _device(config: Config) -> str:
+    from diffusion import DiffusionError
+    from diffusion.device import choose_device
+
+    try:
+        return choose_device(config.engine.device, config.engine.dtype).description
+    except DiffusionError as error:
+        raise Exit(str(error)) from error
+
+
+async def _database(config: Config) -> str:
+    store = await Store.open(config.storage.folder)
+    try:
+        jobs = len(await store.history(limit=1_000_000))
+        free = await store.free_bytes() / GIB
+    finally:
+        await store.close()
+    if free < config.storage.min_free_gib:
+        raise Exit(
+            f"{config.storage.folder} has {free:.1f} GiB free, below [storage] min_free_gib, which "
+            f"is {config.storage.min_free_gib:g}: new jobs would be refused. Free some space."
+        )
+    return f"{config.storage.folder} opens, {jobs} jobs in it, {free:.0f} GiB free"

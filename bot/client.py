@@ -1,0 +1,148 @@
+"""The Discord client: commands, buttons, and staying connected; what they do lies elsewhere.
+
+Promises minimal intents, no pings but those a message asks for itself, and that no exception of a
+command goes unanswered. Knows no job and no queue.
+"""
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import discord
+from discord import app_commands
+
+from bot import texts
+from bot.answers import say
+from bot.buttons import Press
+from bot.commands.help import help_command
+from bot.commands.history import history
+from bot.commands.imagine import imagine
+from bot.commands.info import info
+from bot.commands.show import show
+from bot.prompting import RETYPE_ID, run_retyped
+from bot.texts_discord import not_accepted
+from storage import StorageError
+
+if TYPE_CHECKING:
+    from bot.services import Interaction, Services
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Tree(app_commands.CommandTree["EaselClient"]):
+    """The commands; an error in one of them is answered and logged."""
+
+    async def on_error(
+        self, interaction: "Interaction", error: app_commands.AppCommandError, /
+    ) -> None:
+        """Say that something went wrong, with a reference into the log."""
+        cause = getattr(error, "original", error)
+        if isinstance(cause, StorageError):
+            log.error("interaction %d failed: %s", interaction.id, cause)
+            await say(interaction, not_accepted(cause))
+            return
+        log.error("interaction %d failed", interaction.id, exc_info=cause)
+        if interaction.type is not discord.InteractionType.autocomplete:
+            await say(interaction, texts.internal_error(str(interaction.id)))
+
+
+class EaselClient(discord.Client):
+    """discord.py with our commands; `services` is set by the app before it connects."""
+
+    services: "Services"
+
+    def __init__(self, *, status: str, guilds: tuple[int, ...]) -> None:
+        super().__init__(
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            activity=activity_of(status),
+            max_messages=None,
+            # Nothing here waits for members, so nothing has to be waited for.
+            guild_ready_timeout=0.5,
+        )
+        self._guilds_synced = guilds
+        self._syncing: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()
+        self.logged_in = asyncio.Event()
+        self.tree = Tree(self)
+        for make in (imagine, info, show, history, help_command):
+            self.tree.add_command(make())
+
+    async def setup_hook(self) -> None:
+        """Register what a press finds, and offer the commands."""
+        self.add_dynamic_items(Press)
+        self._syncing = asyncio.create_task(self._sync(), name="command sync")
+        self.logged_in.set()
+
+    async def on_ready(self) -> None:
+        """Let those go on who wait for the connection."""
+        self.ready.set()
+
+    async def on_interaction(self, interaction: "Interaction") -> None:
+        """Take the modals, whichever run of the bot showed them."""
+        data: Any = interaction.data
+        modal = interaction.type is discord.InteractionType.modal_submit
+        if modal and data.get("custom_id") == RETYPE_ID:
+            await run_retyped(interaction)
+
+    async def hold(self, token: str) -> None:
+        """Log in and stay connected until closed; a refused first connection is tried again."""
+        pause = FIRST_PAUSE
+        while not self.is_closed():
+            try:
+                if self.user is None:
+                    await self.login(token)
+                await self.connect(reconnect=True)
+            except discord.LoginFailure:
+                raise
+            except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+                log.warning("Discord cannot be reached for now: %s", error)
+            except AttributeError as error:
+                # discord.py asks its connection for a session although the very first one was
+                # refused and there is none.
+                if getattr(self, "ws", None) is not None:
+                    raise
+                log.warning("Discord refused the first connection: %s", error.__context__)
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE, pause * 2)
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._syncing is not None:
+            self._syncing.cancel()
+            await asyncio.gather(self._syncing, return_exceptions=True)
+        await super().close()
+
+    async def show_status(self, status: str) -> None:
+        """Change what stands under the bot's name."""
+        if self.is_ready():
+            await self.change_presence(activity=activity_of(status))
+
+    async def _sync(self) -> None:
+        """Tell Discord the commands: for the named guilds at once, else for everywhere."""
+        pause = FIRST_PAUSE
+        places: list[discord.Object | None] = [discord.Object(each) for each in self._guilds_synced]
+        for guild in places:
+            self.tree.copy_global_to(guild=guild)  # type: ignore[arg-type]
+        todo = places or [None]
+        while todo:
+            try:
+                await self.tree.sync(guild=todo[0])
+            except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
+                log.warning("the commands could not be sent to Discord for now: %s", error)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            except discord.HTTPException as error:
+                log.error("Discord does not take the commands for %s: %s", todo[0], error)
+                todo.pop(0)
+            else:
+                todo.pop(0)
+
+
+def activity_of(status: str) -> discord.BaseActivity | None:
+    """Return the line under the bot's name; an empty one is none."""
+    return discord.CustomActivity(status) if status else None

@@ -1,0 +1,90 @@
+"""`easel imagine`: the same grammar and the same engine with no Discord."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.config import Config
+from bot.exits import Exit
+from bot.jobs import software
+from bot.limits import check_length
+from bot.prompt import PromptError, parse
+from bot.resolve import resolve
+from diffusion import DiffusionError, ModelInfo, Params
+from diffusion.pictures import encode_png, enlarge, make_grid
+from diffusion.provenance import Provenance
+from storage.ids import new_job_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The files of one run."""
+
+    grid: Path
+    tiles: tuple[Path, ...]
+
+
+def params_of(text: str, config: Config, models: dict[str, ModelInfo]) -> tuple[Params, ...]:
+    """Read a prompt as the bot would; Exit shows the place of the fault."""
+    refusal = check_length(text, config.limits)
+    if refusal is not None:
+        raise Exit(refusal.text, code=1)
+    try:
+        seed = random.SystemRandom().randrange(2**32)
+        return resolve(parse(text), models=models, config=config, seed=seed)
+    except PromptError as error:
+        hint = f"\nTry: {error.suggestion}" if error.suggestion else ""
+        raise Exit(f"{error.message}\n{error.caret()}{hint}", code=1) from error
+
+
+def paint(
+    params: Params,
+    config: Config,
+    info: ModelInfo,
+    *,
+    output: Path,
+    tiles: Path | None,
+    progress: Callable[[int, int], None],
+) -> Written:
+    """Paint one job and write its grid (and, asked, each picture at its native size)."""
+    from diffusion import generate, load_model
+    from diffusion.device import choose_device
+
+    try:
+        device = choose_device(config.engine.device, config.engine.dtype)
+        model = load_model(info.path, device=device.device, dtype=device.dtype)
+        pictures = None
+        for step in generate(model, params):
+            progress(step.index, step.total)
+            pictures = step.pictures
+    except DiffusionError as error:
+        raise Exit(f"This cannot be painted: {error}") from error
+    if pictures is None:
+        raise Exit("The engine ended without pictures.", code=1)
+    job_id = new_job_id()
+
+    def provenance(index: int) -> Provenance:
+        return Provenance(
+            params=params,
+            job_id=job_id,
+            index=index,
+            model_name=info.name,
+            model_sha256=info.sha256,
+            software=software(),
+        )
+
+    large = [enlarge(picture, info.display_scale) for picture in pictures]
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_bytes(encode_png(make_grid(large), provenance(0)))
+        written = []
+        if tiles is not None:
+            tiles.mkdir(parents=True, exist_ok=True)
+            for index, picture in enumerate(large, start=1):
+                path = tiles / f"easel-{job_id}-{index}.png"
+                path.write_bytes(encode_png(picture, provenance(index)))
+                written.append(path)
+    except OSError as error:
+        raise Exit(f"{error.filename or output} cannot be written: {error.strerror}") from error
+    return Written(grid=output, tiles=tuple(written))

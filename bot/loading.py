@@ -1,0 +1,72 @@
+"""From the configuration to what a start needs: models described, weights loaded, token found.
+
+Promises that everything that can be wrong with a start is an `Exit` with a sentence. Imports torch
+only when weights are loaded.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.config import Config, ConfigError, load_config
+from bot.exits import Exit
+from bot.secrets import TokenError, find_token, token_problem
+from diffusion import DiffusionError, ModelInfo, describe_model
+
+if TYPE_CHECKING:
+    from diffusion import Engine
+
+
+def read_config(path: Path) -> Config:
+    """Read config.toml or end with what is wrong where."""
+    try:
+        return load_config(path)
+    except ConfigError as error:
+        raise Exit(str(error)) from error
+
+
+def read_token(config: Config, environment: Mapping[str, str]) -> str:
+    """Return the bot's token or end with what to do about it."""
+    try:
+        token = find_token(environment, config.discord.token_file)
+    except TokenError as error:
+        raise Exit(str(error)) from error
+    problem = token_problem(token)
+    if problem is not None:
+        raise Exit(problem)
+    return token
+
+
+def describe_models(config: Config) -> dict[str, ModelInfo]:
+    """Describe every configured model without loading it."""
+    found: dict[str, ModelInfo] = {}
+    for alias, model in config.models.items():
+        try:
+            found[alias] = describe_model(model.path)
+        except DiffusionError as error:
+            raise Exit(f"[models.{alias}] path: {error}") from error
+    return found
+
+
+def load_engine(config: Config) -> "Engine":
+    """Load the weights of every configured model into an engine. Seconds: call it in a thread."""
+    from diffusion import Engine, load_model
+    from diffusion.device import choose_device
+
+    settings = config.engine
+    try:
+        device = choose_device(settings.device, settings.dtype)
+        models = {
+            alias: load_model(model.path, device=device.device, dtype=device.dtype)
+            for alias, model in config.models.items()
+        }
+    except DiffusionError as error:
+        raise Exit(f"A model cannot be loaded: {error}") from error
+    # Zero means all cores, which is what torch does when it is told nothing.
+    return Engine(models, max_batch=max(2, settings.max_batch), threads=settings.threads or None)
+
+
+def environment() -> Mapping[str, str]:
+    """Return the process's environment; the only place that looks at it."""
+    return os.environ

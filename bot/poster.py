@@ -1,0 +1,312 @@
+"""From stored pictures to one message, exactly once, whatever breaks in between.
+
+Promises: a job's end is an edit of its own progress message, which is the same however often it is
+done; only where that message is gone, too old or was never noted does a new one go out, with a
+nonce made from the job's id, and never without looking for an earlier one after a crash or a gap.
+Where the channel takes nothing the requester gets a direct message; else the job ends as failed
+and its pictures stay. Never posts through an interaction.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import discord
+
+from bot import jobs, texts, texts_discord
+from bot.cards import under_result
+from bot.config import Config
+from bot.health import Metrics
+from bot.patience import until_stored
+from bot.talk import Attachment, Letter, Passing, Reason, Refused, Talk
+from diffusion import ModelInfo
+from storage import Job, JobKind, JobState, StaleJob, StorageError, Store
+
+NONCE_SECONDS: Final = 120.0
+EDITABLE: Final = timedelta(minutes=55)
+CLOCKS_APART: Final = timedelta(seconds=30)
+LONGEST_PAUSE: Final = 30.0
+AT_ONCE: Final = 8
+TELL_TRIES: Final = 3
+
+log = logging.getLogger(__name__)
+
+CrashPoint = Callable[[str], None]
+
+
+def no_crash(point: str) -> None:
+    """Stand for the crash that only tests inject."""
+
+
+class Poster:
+    """Posts finished jobs, several at once, each until it is done."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        talk: Talk,
+        models: Mapping[str, ModelInfo],
+        settings: Callable[[], Config],
+        metrics: Metrics,
+        crash: CrashPoint = no_crash,
+        first_pause: float = 0.5,
+    ) -> None:
+        self._store = store
+        self._talk = talk
+        self._models = models
+        self._settings = settings
+        self._metrics = metrics
+        self._crash = crash
+        self._first_pause = first_pause
+        self._room = asyncio.Semaphore(AT_ONCE)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.changed = asyncio.Event()
+
+    @property
+    def backlog(self) -> int:
+        """How many finished jobs are not posted yet."""
+        return len(self._tasks)
+
+    def submit(self, job: Job, *, look_first: bool = False) -> None:
+        """Post a job in the background; `look_first` when an earlier run may have posted it."""
+        if job.id in self._tasks:
+            return
+        task = asyncio.create_task(self._post(job, look_first=look_first), name=f"post {job.id}")
+        self._tasks[job.id] = task
+        task.add_done_callback(lambda done: self._done(job.id, done))
+
+    async def stop(self) -> None:
+        """Let what is under way end; cancelled, it drops it, and the next start finds it again."""
+        tasks = list(self._tasks.values())
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def tell(self, job: Job, content: str, *, view: "discord.ui.View | None" = None) -> None:
+        """Say something in a job's own message, without its pictures; best effort."""
+        place = await self._progress_of(job)
+        letter = Letter(content=content, view=view)
+        for number in range(TELL_TRIES):
+            try:
+                if place is None:
+                    await self._talk.send(job.channel_id, letter, nonce=f"{job.id}t")
+                else:
+                    await self._talk.edit(*place, letter)
+            except Refused as refusal:
+                if place is None:
+                    log.info("job %s: its requester could not be told: %s", job.id, refusal)
+                    return
+                place = None
+            except Passing:
+                await asyncio.sleep(self._first_pause * 2**number)
+            else:
+                return
+
+    def _done(self, job_id: str, task: "asyncio.Task[None]") -> None:
+        del self._tasks[job_id]
+        self.changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("job %s could not be posted", job_id, exc_info=error)
+
+    async def _post(self, job: Job, *, look_first: bool) -> None:
+        async with self._room:
+            try:
+                if job.state is JobState.RENDERED:
+                    job = await until_stored(lambda: self._store.begin_post(job))
+                    self._crash("after_begin_post")
+                attempt = _Attempt(job, look_first=look_first)
+                await self._until_done(attempt)
+            except StaleJob as error:
+                log.info("job %s: %s", job.id, error)
+
+    async def _until_done(self, attempt: "_Attempt") -> None:
+        letter = await self._letter(attempt.job)
+        if letter is None:
+            await self._fail(attempt.job, "source")
+            return
+        pause = self._first_pause
+        while True:
+            try:
+                message_id = await self._deliver(attempt, letter)
+                break
+            except Passing as trouble:
+                log.info("job %s: posting failed for now (%s)", attempt.job.id, trouble)
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            except Refused as refusal:
+                log.warning("job %s cannot be posted: %s", attempt.job.id, refusal)
+                code = "undeliverable" if refusal.reason is Reason.NO_PLACE else "refused"
+                await self._fail(attempt.job, code)
+                return
+        self._crash("after_send")
+        job = attempt.job
+        await until_stored(lambda: self._store.posted(job, message_id=message_id))
+        self._crash("after_posted")
+        self._metrics.ended.labels("posted").inc()
+        log.info("job %s posted as message %d", job.id, message_id)
+        if attempt.edited:
+            await self._mention(job, message_id)
+
+    async def _deliver(self, attempt: "_Attempt", letter: Letter) -> int:
+        """Take the first rung of the ladder that holds; return the message's id."""
+        place = await self._progress_of(attempt.job)
+        if place is not None and await self._edited(attempt, place, letter):
+            return place[1]
+        try:
+            return await self._send(attempt, attempt.job.channel_id, letter)
+        except Refused as refusal:
+            if refusal.reason is not Reason.NO_PLACE:
+                raise
+        channel_id = await self._talk.direct(attempt.job.requester_id)
+        note = texts.undeliverable(attempt.job.channel_id)
+        told = Letter(content=f"{letter.content}\n{note}", view=letter.view, picture=letter.picture)
+        return await self._send(attempt, channel_id, told)
+
+    async def _edited(self, attempt: "_Attempt", place: tuple[int, int], letter: Letter) -> bool:
+        """Turn the progress message into the result; False when a new message is needed."""
+        channel_id, message_id = place
+        try:
+            if is_editable(message_id):
+                await self._talk.edit(channel_id, message_id, letter)
+                attempt.edited = True
+                return True
+            if attempt.look_first:
+                message = await self._talk.fetch(channel_id, message_id)
+                return is_result(message, attempt.job, self._talk.own_id)
+        except Refused as refusal:
+            if refusal.reason not in (Reason.NO_MESSAGE, Reason.NO_PLACE):
+                raise
+        except Passing:
+            # It may have been done all the same; who comes back too late to edit must look.
+            attempt.look_first = True
+            raise
+        return False
+
+    async def _send(self, attempt: "_Attempt", channel_id: int, letter: Letter) -> int:
+        """Send a new message, unless an earlier try already did."""
+        if attempt.look_first or attempt.gap:
+            found = await self._find(attempt.job, channel_id)
+            if found is not None:
+                log.info("job %s: message %d was already sent", attempt.job.id, found)
+                return found
+            if attempt.gap:
+                job = attempt.job
+                attempt.renew(await until_stored(lambda: self._store.bump_nonce(job)))
+            attempt.look_first = False
+        ping = attempt.job.requester_id if self._settings().delivery.mention_requester else None
+        attempt.edited = False
+        letter = Letter(content=letter.content, view=letter.view, picture=letter.picture, ping=ping)
+        return await self._talk.send(channel_id, letter, nonce=nonce_of(attempt.job))
+
+    async def _find(self, job: Job, channel_id: int) -> int | None:
+        """Look for our own message with this job's picture, since posting began."""
+        since = (job.post_started_at or datetime.now(UTC)) - CLOCKS_APART
+        try:
+            messages = await self._talk.since(channel_id, since)
+        except Refused:
+            return None
+        own = self._talk.own_id
+        return next((item.id for item in messages if is_result(item, job, own)), None)
+
+    async def _letter(self, job: Job) -> Letter | None:
+        pictures = await until_stored(lambda: self._store.pictures(job.id))
+        grid = next((picture for picture in pictures if picture.index == 0), None)
+        if grid is None:
+            return None
+        try:
+            data = await self._store.read_picture(grid)
+        except StorageError:
+            log.exception("job %s: its picture cannot be read", job.id)
+            return None
+        name, data = await asyncio.to_thread(jobs.fitting, job, data, self._models.get(job.model))
+        picture = Attachment(name=name, data=data, alt=texts_discord.alt_text(job))
+        return Letter(content=texts_discord.final(job), view=under_result(job), picture=picture)
+
+    async def _progress_of(self, job: Job) -> tuple[int, int] | None:
+        """Return channel and id of a job's own message, as the table knows them now."""
+        fresh = await until_stored(lambda: self._store.job(job.id))
+        if fresh is None or fresh.progress_message_id is None:
+            return None
+        return fresh.progress_channel_id or fresh.channel_id, fresh.progress_message_id
+
+    async def _mention(self, job: Job, message_id: int) -> None:
+        """Ping the requester once, since an edit pings nobody; a lost ping is not worth more."""
+        if not self._settings().delivery.mention_requester or job.kind is JobKind.UPSCALE:
+            return
+        letter = Letter(content=texts.done(job.requester_id), ping=job.requester_id)
+        for _ in range(2):
+            try:
+                await self._talk.send(
+                    job.channel_id, letter, nonce=f"{job.id}m", reply_to=message_id
+                )
+            except (Passing, Refused) as trouble:
+                log.info("job %s: the mention failed (%s)", job.id, trouble)
+                if isinstance(trouble, Refused):
+                    return
+                await asyncio.sleep(self._first_pause)
+            else:
+                return
+
+    async def _fail(self, job: Job, code: str) -> None:
+        sentence = texts_discord.failure(code, job)
+        await until_stored(lambda: self._store.failed(job, code=code, text=sentence))
+        self._metrics.ended.labels("failed").inc()
+        if code != "undeliverable":
+            await self.tell(job, texts_discord.ended(job, sentence))
+
+
+class _Attempt:
+    """One run's tries to post a job: the row as it stands, and what was tried since when."""
+
+    def __init__(self, job: Job, *, look_first: bool) -> None:
+        self.job = job
+        self.look_first = look_first
+        self.edited = False
+        started = job.post_started_at or datetime.now(UTC)
+        age = (datetime.now(UTC) - started).total_seconds() if look_first else 0.0
+        self._first = time.monotonic() - max(0.0, age)
+
+    @property
+    def gap(self) -> bool:
+        """Whether Discord may have forgotten the nonce of the first try."""
+        return time.monotonic() - self._first > NONCE_SECONDS
+
+    def renew(self, job: Job) -> None:
+        """Go on with a new nonce."""
+        self.job = job
+        self._first = time.monotonic()
+
+
+def nonce_of(job: Job) -> str:
+    """Return the nonce of a job's message: at most 25 signs."""
+    return str(job.post_nonce or job.id)
+
+
+def is_editable(message_id: int) -> bool:
+    """Tell whether Discord still takes any number of edits to a message."""
+    return datetime.now(UTC) - discord.utils.snowflake_time(message_id) < EDITABLE
+
+
+def is_result(message: discord.Message, job: Job, own_id: int) -> bool:
+    """Tell whether a message is ours and carries this job's picture with this job's buttons."""
+    if message.author.id != own_id:
+        return False
+    stem = jobs.file_stem(job)
+    if all(Path(each.filename).stem != stem for each in message.attachments):
+        return False
+    return any(f":{job.id}:" in each for each in custom_ids(message))
+
+
+def custom_ids(message: discord.Message) -> Iterator[str]:
+    """Yield the states of a message's buttons."""
+    for row in message.components:
+        if isinstance(row, discord.ActionRow):
+            yield from (each.custom_id or "" for each in row.children)

@@ -1,0 +1,121 @@
+"""Progress in a job's own message: what is newest, when there is room, and never after the end.
+
+Promises that edits of one message are `delivery.edit_seconds` apart and those of one channel leave
+room for results; that what was overtaken is never sent; and that once `close` has returned no edit
+of this job is under way, so the final text cannot be overwritten by an older one. A failed edit of
+progress is forgotten: the next one says more.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from bot.config import DeliveryConfig
+from diffusion import Step
+
+# Discord allows about five edits in five seconds in a channel; one of them stays free for results.
+CHANNEL_SECONDS: Final = 1.25
+LONGEST_WAIT: Final = 10.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What a progress edit shows: the text values, and a preview as file bytes or None."""
+
+    step: int
+    total: int
+    preview: bytes | None
+
+
+Show = Callable[[Sight], Awaitable[None]]
+Paint = Callable[[Step], bytes]
+
+
+class Pace:
+    """Spaces the progress edits of each channel."""
+
+    def __init__(self, seconds: float = CHANNEL_SECONDS) -> None:
+        self._seconds = seconds
+        self._next: dict[int, float] = {}
+
+    async def turn(self, channel_id: int) -> None:
+        """Wait until this channel has room for one more progress edit."""
+        now = time.monotonic()
+        for old in [key for key, due in self._next.items() if due < now]:
+            del self._next[old]
+        due = max(now, self._next.get(channel_id, now))
+        self._next[channel_id] = due + self._seconds
+        await asyncio.sleep(due - now)
+
+
+class Progress:
+    """The progress of one running job; `update` from the worker, the rest by itself."""
+
+    def __init__(
+        self,
+        *,
+        channel_id: int,
+        show: Show,
+        paint: Paint,
+        pace: Pace,
+        delivery: Callable[[], DeliveryConfig],
+    ) -> None:
+        self._channel_id = channel_id
+        self._show = show
+        self._paint = paint
+        self._pace = pace
+        self._delivery = delivery
+        self._newest: Step | None = None
+        self._changed = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+        self.percent = 0
+
+    def start(self) -> None:
+        """Begin to show what `update` brings."""
+        self._task = asyncio.create_task(self._run(), name="progress")
+
+    def update(self, step: Step) -> None:
+        """Take in a step; returns at once."""
+        self.percent = 100 * step.index // step.total
+        self._newest = step
+        self._changed.set()
+
+    async def close(self) -> None:
+        """Show nothing any more; return when no edit is under way."""
+        self._closed = True
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if self._sending.locked():
+            # Half-sent edits cannot be called back: let this one arrive before the end does.
+            await asyncio.wait({task}, timeout=LONGEST_WAIT)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while not self._closed:
+            await self._changed.wait()
+            await self._pace.turn(self._channel_id)
+            self._changed.clear()
+            step = self._newest
+            if step is None or step.pictures is not None:
+                continue
+            await self._send(step)
+            if not self._closed:
+                await asyncio.sleep(self._delivery().edit_seconds)
+
+    async def _send(self, step: Step) -> None:
+        preview = None
+        if self._delivery().preview:
+            preview = await asyncio.to_thread(self._paint, step)
+        sight = Sight(step=step.index, total=step.total, preview=preview)
+        async with self._sending:
+            if not self._closed:
+                await self._show(sight)

@@ -1,0 +1,24 @@
+"""Small tools for mending a text: the nearest known name, and one piece put in place of another."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+SHOWN: Final = 40
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """Return the known name that looks most like the word, or None when none does."""
+    found = difflib.get_close_matches(word[:SHOWN], list(names), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def clip(text: str) -> str:
+    """Shorten a typed value for use inside a sentence."""
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+def splice(text: str, start: int, end: int, piece: str) -> str:
+    """Put a piece in place of text[start:end], with single spaces at the seams."""
+    before, after = text[:start].rstrip(), text[end:].lstrip()
+    return " ".join(part for part in (before, piece.strip(), after) if part)

@@ -1,0 +1,53 @@
+"""Everything a command or a button may use, in one place, made once by the app."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import discord
+
+from bot.config import Config
+from bot.engine_port import EnginePort
+from bot.health import LagMeter, Metrics
+from bot.poster import Poster
+from bot.queue import FairQueue
+from bot.talk import Talk
+from bot.worker import Worker
+from diffusion import ModelInfo
+from storage import Store
+
+if TYPE_CHECKING:
+    from bot.intake import Intake
+
+Interaction = discord.Interaction[Any]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Services:
+    """What the app is made of."""
+
+    settings: Callable[[], Config]
+    store: Store
+    engine: EnginePort
+    models: Mapping[str, ModelInfo]
+    queue: FairQueue
+    talk: Talk
+    poster: Poster
+    worker: Worker
+    intake: "Intake"
+    metrics: Metrics
+    lag: LagMeter
+    device: str
+    started: float = field(default_factory=time.monotonic)
+
+
+class HasServices(Protocol):
+    """A client that knows the app's parts."""
+
+    services: Services
+
+
+def services_of(interaction: Interaction) -> Services:
+    """Return the parts of the app that an interaction reached."""
+    return cast("HasServices", interaction.client).services

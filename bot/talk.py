@@ -1,0 +1,183 @@
+"""Speaking in channels by the bot's own token: edits and messages, told apart by how they fail.
+
+Promises that a call ends in one of three ways: it was done, it can never be done (`Refused`, with
+the reason), or it may be tried again (`Passing`). Works on channels that the gateway has not told
+us about. Never uses an interaction's token, which dies after fifteen minutes.
+"""
+
+import asyncio
+import contextlib
+import io
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+import discord
+
+if TYPE_CHECKING:
+    from discord.ui import View
+
+ONE_TRY: Final = 60.0
+MOST_HISTORY: Final = 2000
+UNKNOWN_MESSAGE: Final = 10008
+TOO_OLD_TO_EDIT: Final = 30046
+TOO_LARGE: Final = 40005
+
+
+class Reason(StrEnum):
+    """Why something can never be done."""
+
+    NO_MESSAGE = "no_message"
+    NO_PLACE = "no_place"
+    TOO_LARGE = "too_large"
+    INVALID = "invalid"
+
+
+class Refused(Exception):  # noqa: N818 - an outcome, named as one
+    """Discord said no, for good."""
+
+    def __init__(self, reason: Reason, error: discord.HTTPException) -> None:
+        """Keep the reason and what Discord said."""
+        super().__init__(f"{reason}: {error}")
+        self.reason = reason
+
+
+class Passing(Exception):  # noqa: N818 - an outcome, named as one
+    """The network or Discord failed for now; it may or may not have been done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A picture to send, as bytes, so that a second try can send it again."""
+
+    name: str
+    data: bytes
+    alt: str
+
+    def file(self) -> discord.File:
+        """Return a fresh file for one try."""
+        return discord.File(io.BytesIO(self.data), self.name, description=self.alt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """What a message says."""
+
+    content: str
+    view: "View | None" = None
+    picture: Attachment | None = None
+    ping: int | None = None
+
+    @property
+    def mentions(self) -> discord.AllowedMentions:
+        """Whom the message may ping: at most the requester."""
+        if self.ping is None:
+            return discord.AllowedMentions.none()
+        return discord.AllowedMentions(
+            everyone=False, roles=False, replied_user=False, users=[discord.Object(self.ping)]
+        )
+
+
+class Talk:
+    """The bot's voice."""
+
+    def __init__(self, client: discord.Client) -> None:
+        self._client = client
+
+    @property
+    def own_id(self) -> int:
+        """The bot's own user id; 0 before login."""
+        return self._client.user.id if self._client.user is not None else 0
+
+    def channel(self, channel_id: int) -> discord.PartialMessageable:
+        """Return a channel by its id, known or not."""
+        return self._client.get_partial_messageable(channel_id)
+
+    async def edit(self, channel_id: int, message_id: int, letter: Letter) -> None:
+        """Make a message of ours say this and nothing else."""
+        message = self.channel(channel_id).get_partial_message(message_id)
+        files = [] if letter.picture is None else [letter.picture.file()]
+        async with outcomes():
+            await message.edit(
+                content=letter.content,
+                attachments=files,
+                view=letter.view,
+                allowed_mentions=letter.mentions,
+            )
+
+    async def send(
+        self, channel_id: int, letter: Letter, *, nonce: str, reply_to: int | None = None
+    ) -> int:
+        """Send a message; the same nonce within two minutes is the same message. Return its id."""
+        channel = self.channel(channel_id)
+        # None means "none" at run time, but discord.py's annotations have no word for it.
+        reference: Any = None
+        view: Any = letter.view
+        files: Any = None if letter.picture is None else [letter.picture.file()]
+        if reply_to is not None:
+            reference = discord.MessageReference(
+                message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False
+            )
+        async with outcomes():
+            message = await channel.send(
+                letter.content,
+                files=files,
+                view=view,
+                nonce=nonce,
+                reference=reference,
+                allowed_mentions=letter.mentions,
+                suppress_embeds=True,
+            )
+        return message.id
+
+    async def fetch(self, channel_id: int, message_id: int) -> discord.Message:
+        """Return a message as it is now."""
+        async with outcomes():
+            return await self.channel(channel_id).fetch_message(message_id)
+
+    async def since(self, channel_id: int, moment: datetime) -> list[discord.Message]:
+        """Return a channel's messages since a moment, oldest first."""
+        history = self.channel(channel_id).history(
+            after=moment, oldest_first=True, limit=MOST_HISTORY
+        )
+        async with outcomes(seconds=5 * ONE_TRY):
+            return [message async for message in history]
+
+    async def delete(self, channel_id: int, message_id: int) -> None:
+        """Delete a message of ours."""
+        async with outcomes():
+            await self.channel(channel_id).get_partial_message(message_id).delete()
+
+    async def direct(self, user_id: int) -> int:
+        """Return the id of the channel between a person and the bot."""
+        async with outcomes():
+            return (await self._client.create_dm(discord.Object(user_id))).id
+
+
+@contextlib.asynccontextmanager
+async def outcomes(*, seconds: float = ONE_TRY) -> AsyncIterator[None]:
+    """Bound one try in time, and translate how it failed."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except discord.HTTPException as error:
+        raise translated(error) from error
+    # A TimeoutError is an OSError.
+    except (discord.RateLimited, aiohttp.ClientError, OSError) as error:
+        raise Passing(str(error) or type(error).__name__) from error
+
+
+def translated(error: discord.HTTPException) -> Refused | Passing:
+    """Say what an answer of Discord's means for a message."""
+    if error.status >= 500 or error.status in (401, 408, 429):
+        return Passing(str(error))
+    if error.code in (UNKNOWN_MESSAGE, TOO_OLD_TO_EDIT):
+        return Refused(Reason.NO_MESSAGE, error)
+    if error.status == 413 or error.code == TOO_LARGE:
+        return Refused(Reason.TOO_LARGE, error)
+    if error.status in (403, 404):
+        return Refused(Reason.NO_PLACE, error)
+    return Refused(Reason.INVALID, error)

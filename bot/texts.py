@@ -1,0 +1,321 @@
+"""Every sentence a person reads on Discord, as functions of plain values.
+
+Promises that each text fits into a message (2,000 UTF-16 units), that text typed by people went
+through `bot.escape` first, and that a refusal says what to do next. Sends nothing, and knows
+neither Discord's objects nor the database's. `<@id>` names a person; who is pinged is decided by
+the sender's allowed mentions, never in here.
+"""
+
+from typing import Final
+
+from bot.escape import (
+    ALT_LIMIT,
+    MESSAGE_LIMIT,
+    code,
+    code_block,
+    cut_utf16,
+    escape,
+    one_line,
+    plain,
+    utf16_length,
+)
+from bot.prompt.errors import PromptError
+from bot.texts_help import COMMANDS, LABELS, OPTIONS, flag_lines, help_text
+from bot.texts_jobs import (
+    Card,
+    Field,
+    HistoryLine,
+    QueueLine,
+    Result,
+    alt_text,
+    done,
+    ended,
+    final,
+    history,
+    history_line,
+    info_card,
+    posting,
+    queue_line,
+    queue_overview,
+    running,
+    seconds,
+    show_choice,
+    waiting,
+)
+
+_MENDED: Final = "This would work: "
+
+__all__ = [
+    "ALT_LIMIT",
+    "COMMANDS",
+    "LABELS",
+    "MESSAGE_LIMIT",
+    "OPTIONS",
+    "Card",
+    "Field",
+    "HistoryLine",
+    "QueueLine",
+    "Result",
+    "already_ended",
+    "already_in_use",
+    "alt_text",
+    "blocked_word",
+    "cancelled",
+    "code",
+    "code_block",
+    "cut_utf16",
+    "delete_asked",
+    "deleted",
+    "deleted_job",
+    "disk_full",
+    "done",
+    "ended",
+    "engine_failed",
+    "escape",
+    "final",
+    "flag_lines",
+    "help_text",
+    "history",
+    "history_line",
+    "info_card",
+    "internal_error",
+    "interrupted",
+    "login_refused",
+    "mended_prompt",
+    "model_damaged",
+    "not_a_number",
+    "not_yours",
+    "one_line",
+    "out_of_memory",
+    "picture_gone",
+    "plain",
+    "poisoned",
+    "port_in_use",
+    "posting",
+    "prompt_error",
+    "prompt_too_long",
+    "queue_full",
+    "queue_line",
+    "queue_overview",
+    "restarting",
+    "running",
+    "seconds",
+    "show_choice",
+    "starting",
+    "storage_failed",
+    "too_many_images",
+    "too_many_pixels",
+    "too_many_repeats",
+    "too_many_steps",
+    "undeliverable",
+    "unknown_job",
+    "unknown_model",
+    "user_queue_full",
+    "utf16_length",
+    "waiting",
+]
+
+
+def prompt_error(error: PromptError) -> str:
+    """Show a prompt's fault: the sentence, the place under a caret, and the mended prompt.
+
+    A mended prompt that can be shown sign for sign stands last, where `mended_prompt` finds it.
+    """
+    text = f"{escape(error.message, 400)}\n{code_block(error.caret())}"
+    if error.suggestion is None:
+        return text
+    shown = code(error.suggestion, MESSAGE_LIMIT)
+    exact = f"{text}\n{_MENDED}{shown}"
+    if shown == f"`{error.suggestion}`" and utf16_length(exact) <= MESSAGE_LIMIT:
+        return exact
+    return f"{text}\nSomething like this would work: {code(error.suggestion, 300)}"
+
+
+def mended_prompt(text: str) -> str | None:
+    """Find, in what `prompt_error` wrote, the prompt that works; None where it holds none."""
+    *_, last = text.split("\n")
+    if not last.startswith(f"{_MENDED}`") or not last.endswith("`"):
+        return None
+    return last[len(_MENDED) + 1 : -1]
+
+
+def prompt_too_long(*, length: int, limit: int) -> str:
+    """Refuse a prompt for its length."""
+    return (
+        f"This prompt is {length:,} characters long; {limit:,} is the most here. "
+        "The model reads only its first words anyway: shorten it."
+    )
+
+
+def blocked_word(word: str) -> str:
+    """Refuse a prompt for a word; only its writer reads this."""
+    return f"The word {code(word, 80)} is not allowed on this server. Nobody else sees this."
+
+
+def too_many_steps(*, steps: int, limit: int) -> str:
+    """Refuse a job for its steps."""
+    return f"This would take {steps} steps; {limit} is the most here. Lower --steps or --quality."
+
+
+def too_many_pixels(*, width: int, height: int, limit: int) -> str:
+    """Refuse a job for its size."""
+    return f"Pictures of {width} × {height} are too large here; {limit:,} pixels are the most."
+
+
+def too_many_images(*, images: int, limit: int) -> str:
+    """Refuse a job for its number of pictures."""
+    return f"This would be {images} pictures; a grid has at most {limit}."
+
+
+def too_many_repeats(*, repeats: int, limit: int) -> str:
+    """Refuse a prompt for its runs."""
+    return f"This would be {repeats} runs of one prompt; {limit} is the most here."
+
+
+def queue_full(*, position: int, limit: int) -> str:
+    """Refuse a job because too many wait."""
+    return (
+        f"The queue is full: {limit} jobs wait, and this one would be number {position}. "
+        "Try again in some minutes; nothing was started."
+    )
+
+
+def user_queue_full(*, limit: int) -> str:
+    """Refuse a job because its requester has too many waiting."""
+    jobs = "one job" if limit == 1 else f"{limit} jobs"
+    return (
+        f"You already have {jobs} waiting, which is the most for one person. Wait for one to "
+        "finish, or cancel one; /info lists them."
+    )
+
+
+def unknown_job(job_id: str) -> str:
+    """Answer a job id that is not in the records."""
+    return f"There is no job {code(job_id, 40)} here. /history lists yours."
+
+
+def unknown_model(alias: str) -> str:
+    """Answer a button whose model this server no longer has."""
+    return f"The model {code(alias, 40)} of this job is no longer on this server."
+
+
+def deleted_job() -> str:
+    """Answer a button whose job has been deleted."""
+    return "This job has been deleted, so nothing can be made of it any more."
+
+
+def not_yours(action: str) -> str:
+    """Refuse somebody else's button; `action` is what it would do, as in `delete this`."""
+    return f"Only the person who asked for these pictures, or a moderator, can {action}."
+
+
+def already_ended() -> str:
+    """Answer Cancel on a job that is no longer waiting or running."""
+    return "This job has already ended; there is nothing left to cancel."
+
+
+def already_in_use() -> str:
+    """Answer a second press while the first is still being worked on."""
+    return "That press is already being worked on."
+
+
+def delete_asked() -> str:
+    """Ask before pictures are deleted."""
+    return "Delete this message and its pictures for good?"
+
+
+def deleted() -> str:
+    """Confirm a deletion."""
+    return "Deleted."
+
+
+def picture_gone(index: int) -> str:
+    """Answer a button whose picture file is missing or damaged."""
+    return f"The file of picture {index} is missing or damaged. 🔄 paints it again."
+
+
+def disk_full() -> str:
+    """Refuse a job because the disk is nearly full."""
+    return "The disk of this server is nearly full, so nothing new is started. Tell its admin."
+
+
+def storage_failed() -> str:
+    """Refuse a job because it cannot be recorded."""
+    return "The job could not be recorded, so it was not started. Try again, or tell the admin."
+
+
+def starting() -> str:
+    """Answer while the model is still being loaded."""
+    return "Still loading the model. Try again in a few seconds."
+
+
+def restarting() -> str:
+    """Tell a requester that the bot stops while their job waits or runs."""
+    return "The bot is restarting. This job is kept and goes on by itself afterwards."
+
+
+def interrupted() -> str:
+    """Tell a requester that their job begins anew after a crash."""
+    return "The bot was interrupted. This job starts again by itself and gives the same pictures."
+
+
+def cancelled(canceller_id: int | None = None) -> str:
+    """Say that a job was cancelled."""
+    return "Cancelled." if canceller_id is None else f"Cancelled by <@{canceller_id}>."
+
+
+def engine_failed(job_id: str) -> str:
+    """Say that a job failed in the engine."""
+    return (
+        f"Painting failed. Try it once more; if it fails again, give the admin the job's id, "
+        f"{code(job_id, 40)}."
+    )
+
+
+def out_of_memory() -> str:
+    """Say that a job did not fit into the device."""
+    return "These pictures do not fit into the device's memory. Ask for a smaller shape."
+
+
+def not_a_number(alias: str) -> str:
+    """Say that the network computed no picture."""
+    return (
+        f"The model {code(alias, 40)} computed no picture from this. Lower --cfg or take another "
+        "sampler."
+    )
+
+
+def model_damaged(alias: str) -> str:
+    """Say that a model's files cannot be used."""
+    return f"The files of the model {code(alias, 40)} are damaged. Tell the admin."
+
+
+def poisoned() -> str:
+    """Say that a job is given up because it stopped the bot again and again."""
+    return "This job stopped the bot several times, so it is not tried again. The admin is told."
+
+
+def undeliverable(channel_id: int) -> str:
+    """Say, elsewhere, that a result could not be posted where it was asked for."""
+    return (
+        f"The pictures are ready, but I may not post in <#{channel_id}>. They are kept: "
+        "/show posts them where I may."
+    )
+
+
+def internal_error(reference: str) -> str:
+    """Say that something unforeseen happened, with a reference into the log."""
+    return f"Something went wrong that should not. The admin finds it as {code(reference, 40)}."
+
+
+def port_in_use(port: int) -> str:
+    """Say that a port is taken."""
+    return f"Port {port} is in use by another program. Choose another with --port."
+
+
+def login_refused() -> str:
+    """Say that Discord does not know the token."""
+    return (
+        "Discord refused the token. It was changed or revoked: make a new one on the "
+        "application's Bot page and give it in DISCORD_TOKEN."
+    )

@@ -1,0 +1,128 @@
+"""From a job to the text of its message: which of `bot.texts` applies, with which values.
+
+Promises that a message says the same about the same job whoever writes it, and that all text of
+people goes through `bot.texts`. Never sends, never reads the database.
+"""
+
+from bot import texts
+from bot.texts import Card, HistoryLine, QueueLine, Result
+from diffusion import ModelInfo, Params
+from storage import Job, JobKind, QueueFull, StorageError, StoreFull, UserQueueFull
+
+_RESULTS = {
+    JobKind.IMAGINE: Result.GRID,
+    JobKind.VARY: Result.VARIATIONS,
+    JobKind.REROLL: Result.REROLL,
+    JobKind.UPSCALE: Result.TILE,
+}
+
+
+def waiting(job: Job, *, position: int, eta: float | None) -> str:
+    """Say where a job stands in the queue."""
+    return texts.waiting(job.prompt, job.requester_id, position=position, eta=eta)
+
+
+def running(job: Job, *, step: int, total: int, eta: float | None) -> str:
+    """Say how far a job is."""
+    return texts.running(job.prompt, job.requester_id, step=step, total=total, eta=eta)
+
+
+def posting(job: Job) -> str:
+    """Say that the pictures are on their way."""
+    return texts.posting(job.prompt, job.requester_id)
+
+
+def final(job: Job) -> str:
+    """Head the pictures."""
+    result = _RESULTS[job.kind]
+    return texts.final(job.prompt, job.requester_id, result=result, index=job.parent_index)
+
+
+def ended(job: Job, sentence: str) -> str:
+    """Say why a job has no pictures."""
+    return texts.ended(job.prompt, job.requester_id, sentence)
+
+
+def alt_text(job: Job) -> str:
+    """Describe a job's picture."""
+    index = job.parent_index if job.kind is JobKind.UPSCALE else None
+    if index is None and job.images == 1:
+        index = 1
+    return texts.alt_text(job.prompt, index=index)
+
+
+def not_accepted(error: StorageError) -> str:
+    """Say why a job was not accepted."""
+    match error:
+        case UserQueueFull():
+            return texts.user_queue_full(limit=error.limit)
+        case QueueFull():
+            return texts.queue_full(position=error.position, limit=error.limit)
+        case StoreFull():
+            return texts.disk_full()
+        case _:
+            return texts.storage_failed()
+
+
+def failure(code: str, job: Job) -> str:
+    """Say why a job failed, from the code that is stored with it."""
+    match code:
+        case "memory":
+            return texts.out_of_memory()
+        case "numbers":
+            return texts.not_a_number(job.model)
+        case "model":
+            return texts.unknown_model(job.model)
+        case "damaged_model":
+            return texts.model_damaged(job.model)
+        case "source":
+            return texts.picture_gone(job.parent_index or 1)
+        case "poison":
+            return texts.poisoned()
+        case "undeliverable":
+            return texts.undeliverable(job.channel_id)
+        case _:
+            return texts.engine_failed(job.id)
+
+
+def link(job: Job) -> str | None:
+    """Return the address of the message that shows the result."""
+    if job.post_message_id is None:
+        return None
+    place = "@me" if job.guild_id is None else str(job.guild_id)
+    channel = job.progress_channel_id or job.channel_id
+    return f"https://discord.com/channels/{place}/{channel}/{job.post_message_id}"
+
+
+def history_line(job: Job) -> HistoryLine:
+    """Return what a list shows about a job."""
+    return HistoryLine(
+        job_id=job.id,
+        prompt=job.prompt,
+        state="deleted" if job.deleted_at is not None else str(job.state),
+        created_at=job.created_at,
+        link=link(job),
+    )
+
+
+def queue_line(
+    job: Job, *, position: int | None, percent: int | None, eta: float | None
+) -> QueueLine:
+    """Return what /info shows about a job."""
+    return QueueLine(job_id=job.id, prompt=job.prompt, position=position, percent=percent, eta=eta)
+
+
+def card(job: Job, params: Params, model: ModelInfo | None, command: str) -> Card:
+    """Return what Info shows."""
+    return Card(
+        job_id=job.id,
+        params=params,
+        requester_id=job.requester_id,
+        model_name="" if model is None else model.name,
+        model_sha256=None if model is None else model.sha256,
+        created_at=job.created_at,
+        command=command,
+        device_seconds=job.device_seconds,
+        parent_id=job.parent_id,
+        parent_index=job.parent_index,
+    )

@@ -1,0 +1,103 @@
+"""`easel train`: make the shipped model again, each part one resumable command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from diffusion.train.run import Workshop
+    from diffusion.train.state import Progress
+
+train = typer.Typer(help="Make the shipped model again (or a smaller one).", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option(help="The workshop: data set, states, sheets.")]
+Preset = Annotated[str, typer.Option(help="cpu, gpu or tiny.")]
+Minutes = Annotated[float, typer.Option(help="Stop after this long; the same command goes on.")]
+Threads = Annotated[int, typer.Option(help="CPU threads inside operators; 0: torch's choice.")]
+_FOLDER = Path("training")
+
+
+@train.command()
+def data(folder: Folder = _FOLDER) -> None:
+    """Fetch the openly licensed emoji art from npm and build the data set (about 3 minutes)."""
+    from diffusion.train.data import build, counts
+    from diffusion.train.packages import PackagesError
+
+    console = Console(highlight=False)
+    try:
+        rows = build(folder / "art", folder / "packages")
+    except PackagesError as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(78) from None
+    console.print(f"{len(rows)} drawings: {counts(rows)}", markup=False)
+
+
+@train.command()
+def vae(
+    folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 60, threads: Threads = 1
+) -> None:
+    """Train the autoencoder."""
+    from diffusion.train.run import run_vae
+
+    run_vae(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+
+
+@train.command()
+def decoder(
+    folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 15, threads: Threads = 1
+) -> None:
+    """Sharpen the decoder alone; the latents, and so the denoiser, stay valid."""
+    from diffusion.train.run import run_decoder
+
+    run_decoder(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+
+
+@train.command()
+def denoiser(
+    folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 120, threads: Threads = 1
+) -> None:
+    """Train the text encoder and the U-Net."""
+    from diffusion.train.run import run_denoiser
+
+    run_denoiser(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+
+
+@train.command()
+def export(folder: Folder = _FOLDER, preset: Preset = "cpu", out: Path = Path("model")) -> None:
+    """Write the model's files and a sheet of samples into a folder."""
+    from diffusion.train.run import run_export, sample_sheet
+
+    run_export(_workshop(folder, preset, 0), out)
+    sample_sheet(out, out.parent / f"{out.name}-sheet.png")
+
+
+@train.command()
+def score(
+    model: str = "emoji", folder: Folder = _FOLDER, prompts: int = 100, preset: Preset = "cpu"
+) -> None:
+    """Let the judge name pictures of trained prompts among 100; print the score as JSON."""
+    from diffusion.train.run import score_model
+
+    told = score_model(_workshop(folder, preset, 0), model, prompts=prompts)
+    Console(highlight=False, markup=False, soft_wrap=True).print(told)
+
+
+def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":
+    from diffusion.train.run import open_workshop, use_threads
+
+    if threads:
+        use_threads(threads)
+    try:
+        return open_workshop(folder, preset)
+    except KeyError as error:
+        raise typer.BadParameter(str(error.args[0])) from None
+
+
+def _report(part: str, progress: "Progress") -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    last = progress.log[-1]
+    console.print(
+        f"{part}: {progress.samples} samples, {progress.seconds:.0f} s, loss {last['loss']:.4f}"
+    )

@@ -1,0 +1,30 @@
+"""`Step`: what a consumer of the engine hears after each sampler step.
+
+Promises: steps count from 1 to `total`; only the last one carries pictures; `preview` is cheap
+enough for progress messages but is still work, so call it in a thread. Never imports torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of one job. `draw_preview` paints the grid of the denoised estimates (RGB)."""
+
+    index: int
+    total: int
+    pictures: tuple[Image.Image, ...] | None = None
+    draw_preview: Callable[[], Image.Image] = field(repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.index <= self.total:
+            raise ValueError(f"step {self.index} is outside 1..{self.total}")
+        if self.pictures is not None and self.index != self.total:
+            raise ValueError(f"pictures belong to step {self.total}, not to step {self.index}")
+
+    def preview(self) -> Image.Image:
+        """Return a 2 x 2 grid of the present estimate of every image, small and RGB."""
+        return self.draw_preview()

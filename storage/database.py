@@ -1,0 +1,148 @@
+"""The connections: one that writes, a few that read.
+
+All writes go through one connection, one transaction at a time, each opened with BEGIN IMMEDIATE so
+that what it reads stays true until it commits; the same connection also carries the write-ahead log
+back into the database. Readers are separate and cannot write. A transaction that has begun runs to
+its end even when the coroutine that asked for it is cancelled: it is in the table or it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from storage.errors import StoreBusy, StoreClosed
+from storage.failures import is_busy, translate
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S: Final = 5
+# With the five seconds that SQLite itself waits each time: half a minute in all.
+BUSY_ATTEMPTS: Final = 6
+READERS: Final = 4
+PRAGMAS: Final = (
+    f"PRAGMA busy_timeout={BUSY_TIMEOUT_S * 1000}",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA synchronous=FULL",
+)
+
+
+class Database:
+    """An open database file."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the engines; connections open when first used."""
+        self._path = path
+        self._writer = _async_engine(path, size=1)
+        self._readers = _async_engine(path, size=READERS)
+        set_pragmas(self._writer.sync_engine, PRAGMAS)
+        set_pragmas(self._readers.sync_engine, (*PRAGMAS, "PRAGMA query_only=ON"))
+        begin_immediately(self._writer.sync_engine)
+        self._turn = asyncio.Lock()
+        self._unfinished: set[asyncio.Task[Any]] = set()
+        self._is_open = True
+
+    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run the work alone in one transaction; it may run again if the database was busy."""
+        return await self.finish(self._write(work))
+
+    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Run the work on a reading connection; each statement sees what was committed before."""
+        return await self.finish(self._read(work))
+
+    async def finish(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the work to its end even if the caller is cancelled meanwhile."""
+        if not self._is_open:
+            work.close()
+            raise StoreClosed(f"the store at {self._path.parent} is closed")
+        task = asyncio.create_task(work)
+        self._unfinished.add(task)
+        task.add_done_callback(self._unfinished.discard)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """Finish what has begun, empty the write-ahead log, and let go of the file."""
+        if not self._is_open:
+            return
+        while self._unfinished:
+            await asyncio.wait(self._unfinished)
+        self._is_open = False
+        # The last connection to leave empties the log, so the writer goes last.
+        await self._readers.dispose()
+        await self._writer.dispose()
+
+    async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with self._turn:
+            for _ in range(BUSY_ATTEMPTS):
+                try:
+                    async with self._writer.begin() as connection:
+                        return await work(connection)
+                except DBAPIError as error:
+                    if not is_busy(error):
+                        raise translate(error, self._path) from error
+            raise StoreBusy(
+                f"another program has been writing to {self._path} for "
+                f"{BUSY_ATTEMPTS * BUSY_TIMEOUT_S} seconds; nothing was changed"
+            )
+
+    async def _read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        try:
+            async with self._readers.connect() as connection:
+                return await work(connection)
+        except DBAPIError as error:
+            raise translate(error, self._path) from error
+        except PoolTimeout as error:
+            raise StoreBusy(f"all {READERS} readers of {self._path} are taken") from error
+
+
+def database_url(path: Path, *, driver: str) -> URL:
+    """Return the address of a database file, whatever characters its name has."""
+    return URL.create(driver, database=str(path))
+
+
+def set_pragmas(engine: Engine, pragmas: Iterable[str]) -> None:
+    """Run these on every connection as it opens."""
+    statements = tuple(pragmas)
+
+    def on_connect(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+
+    event.listen(engine, "connect", on_connect)
+
+
+def begin_immediately(engine: Engine) -> None:
+    """Open every transaction of this engine as a writing one.
+
+    Python's driver would begin late and for reading only; two transactions that read and then
+    write could both believe in what they read.
+    """
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "begin", on_begin)
+
+
+def _async_engine(path: Path, *, size: int) -> AsyncEngine:
+    return create_async_engine(
+        database_url(path, driver="sqlite+aiosqlite"),
+        # The driver must never begin a transaction by itself, and no error may show a prompt.
+        connect_args={"isolation_level": None},
+        hide_parameters=True,
+        pool_size=size,
+        max_overflow=0,
+        pool_reset_on_return=None,
+    )

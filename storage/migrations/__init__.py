@@ -1,0 +1,1 @@
+"""The history of the schema, run by `storage.migrate`; no other part of Easel imports it."""

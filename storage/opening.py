@@ -1,0 +1,48 @@
+"""Taking a folder: everything that must be true before the first question is asked of it.
+
+In this order: the folder exists, it is ours alone, the database is sound and of this version, and
+the pictures belong to it. A folder that fails is left as it was found. All of it blocks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from storage.errors import StoreDamaged
+from storage.failures import translate_os
+from storage.files import PictureFiles
+from storage.lock import InstanceLock
+
+
+def open_folder(folder: Path) -> InstanceLock:
+    """Prepare a folder for use and return the lock that holds it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = InstanceLock(folder / "easel.lock")
+    except OSError as error:
+        raise translate_os(error, folder) from error
+    try:
+        _prepare(folder)
+    except OSError as error:
+        lock.release()
+        raise translate_os(error, folder) from error
+    except BaseException:
+        lock.release()
+        raise
+    return lock
+
+
+def _prepare(folder: Path) -> None:
+    # Alembic is needed for a moment at start only; importing it here keeps `import storage` quick.
+    from storage.migrate import is_new, prepare_database
+
+    path = folder / "easel.db"
+    files = PictureFiles(folder / "pictures")
+    # An empty database beside pictures is a lost database, and sweeping would lose the rest.
+    if is_new(path) and next(iter(files.stored()), None) is not None:
+        raise StoreDamaged(
+            f"{path} is missing or empty, but {folder / 'pictures'} holds pictures. Restore the "
+            "database from a backup, or move the pictures away to begin anew."
+        )
+    prepare_database(path)
+    files.prepare()

@@ -1,0 +1,142 @@
+"""An engine without torch: coloured pictures that follow from the seed alone, and gates to open.
+
+Promises the engine's whole contract that the bot relies on: steps in order, pictures on the last,
+cancelling by closing the iterator, errors of `diffusion`. Never sleeps: a held job waits.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+from PIL import Image
+
+from diffusion import ModelDefaults, ModelInfo, Params, Step, UnknownModelError
+
+
+def model_info(name: str = "emoji", *, side: int = 64, scale: int = 4) -> ModelInfo:
+    """Describe a model like the shipped one, which lies nowhere."""
+    return ModelInfo(
+        name=name,
+        family="emoji",
+        path=f"/nowhere/{name}",
+        native_width=side,
+        native_height=side,
+        size_multiple=8,
+        display_scale=scale,
+        defaults=ModelDefaults(steps=4, guidance_scale=4.0, sampler="dpmpp_2m", schedule="karras"),
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+    )
+
+
+def colour(seed: int, init_image: str | None = None) -> tuple[int, int, int]:
+    """Return the one colour of the picture painted from a seed (and a source)."""
+    digest = hashlib.sha256(f"{seed % 2**32} {init_image}".encode()).digest()
+    return digest[0], digest[1], digest[2]
+
+
+def paint(params: Params, number: int) -> Image.Image:
+    """Paint picture `number` (from 0): a field of the seed's colour with a darker frame."""
+    shade = colour(params.seed + number, params.init_image)
+    picture = Image.new("RGB", (params.width, params.height), tuple(part // 2 for part in shade))
+    field_ = Image.new("RGB", (params.width - 8, params.height - 8), shade)
+    picture.paste(field_, (4, 4))
+    return picture
+
+
+@dataclass(slots=True, eq=False)
+class Gate:
+    """Where a job waits: before step `step` of every job, or of those whose prompt holds a word."""
+
+    step: int
+    word: str = ""
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+    held: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Trouble:
+    """An error raised before step `step` of jobs whose prompt holds the word."""
+
+    error: Callable[[], BaseException]
+    step: int = 1
+    word: str = ""
+    times: int = 1
+
+
+class FakeEngine:
+    """Paints by seed; `hold` and `trouble` say what goes slowly or wrong."""
+
+    def __init__(
+        self, *, models: tuple[str, ...] = ("emoji",), seconds_per_step: float | None = 0.1
+    ) -> None:
+        self.models = models
+        self.seconds_per_step = seconds_per_step
+        self.submitted: list[Params] = []
+        self.sources: list[Image.Image | None] = []
+        self.running = 0
+        self.most_running = 0
+        self.finished: list[Params] = []
+        self.abandoned: list[Params] = []
+        self._gates: list[Gate] = []
+        self._troubles: list[Trouble] = []
+
+    async def __aenter__(self) -> "FakeEngine":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Have nothing to close."""
+
+    def hold(self, step: int = 2, *, word: str = "") -> Gate:
+        """Make jobs wait before a step until the gate is opened."""
+        gate = Gate(step, word)
+        self._gates.append(gate)
+        return gate
+
+    def fail(
+        self, error: Callable[[], BaseException], *, step: int = 1, word: str = "", times: int = 1
+    ) -> None:
+        """Make the next jobs fail before a step."""
+        self._troubles.append(Trouble(error, step, word, times))
+
+    async def submit(
+        self, params: Params, *, init_image: Image.Image | None = None
+    ) -> AsyncGenerator[Step, None]:
+        """Yield the steps of a job."""
+        if params.model not in self.models:
+            raise UnknownModelError(f"no model is called {params.model!r}")
+        self.submitted.append(params)
+        self.sources.append(init_image)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        total = max(1, params.steps * params.stop // 100)
+        pictures = tuple(paint(params, number) for number in range(params.images))
+        done = False
+        try:
+            for index in range(1, total + 1):
+                await self._wait(params, index)
+                # The loop gets a turn between two steps, as it does with the real engine.
+                await asyncio.sleep(0)
+                last = index == total
+                yield Step(
+                    index=index,
+                    total=total,
+                    pictures=pictures if last else None,
+                    draw_preview=lambda: pictures[0].resize((32, 32)),
+                )
+            done = True
+        finally:
+            self.running -= 1
+            (self.finished if done else self.abandoned).append(params)
+
+    async def _wait(self, params: Params, index: int) -> None:
+        for trouble in self._troubles:
+            if trouble.times and trouble.step == index and trouble.word in params.prompt:
+                trouble.times -= 1
+                raise trouble.error()
+        for gate in self._gates:
+            if gate.step == index and gate.word in params.prompt and not gate.open.is_set():
+                gate.held += 1
+                gate.reached.set()
+                await gate.open.wait()

@@ -1,0 +1,192 @@
+"""`kill -9` at every named point of a job, and a restart: nothing lost, nothing posted twice.
+
+The bot is a process of its own with the real command line; the playground lives in the test.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.playground import MessageRecord, Playground, PlayInteraction, RateLimits
+from storage import Job, JobState, Store
+from tests.bot_desk import met, pings, results
+from tests.fakes import colour
+from tests.pixels import tile_colours
+
+ROOT = Path(__file__).parent.parent
+# Where a process may die: the point, and how often it is passed before.
+POINTS = [
+    "accepted:1",
+    "answered:1",
+    "noted:1",
+    "acknowledged:1",
+    "after_claim:1",
+    "step:1",
+    "step:3",
+    "after_rendered:1",
+    "after_begin_post:1",
+    "after_send:1",
+    "after_posted:1",
+]
+
+
+async def start(
+    pg: Playground, folder: Path, *, crash: str = "", hold: int = 0
+) -> asyncio.subprocess.Process:
+    """Start the bot as a process, with its data in the folder."""
+    config, log = folder / "config.toml", folder / "bot.log"
+    config.write_text("[storage]\nmin_free_gib = 0\n", encoding="utf-8")
+    wishes = {
+        "api": pg.api_base,
+        "gateway": pg.gateway_url,
+        "cdn": pg.cdn_base,
+        "crash": crash,
+        "hold": hold,
+    }
+    with log.open("ab") as stream:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.child",
+            "run",
+            "--config",
+            str(config),
+            cwd=ROOT,
+            env={**os.environ, "DISCORD_TOKEN": pg.token, "EASEL_TEST": json.dumps(wishes)},
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=stream,
+        )
+
+
+@asynccontextmanager
+async def bot(
+    pg: Playground, folder: Path, *, crash: str = "", hold: int = 0
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run the bot as a process that is connected; it is gone on return."""
+    process = await start(pg, folder, crash=crash, hold=hold)
+    try:
+        await pg.ready(timeout=20)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def jobs_of(folder: Path) -> list[Job]:
+    """Read the table of a bot that has ended."""
+    store = await Store.open(folder / "data")
+    try:
+        return await store.history(limit=100)
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def pg() -> AsyncIterator[Playground]:
+    async with Playground(rate_limits=RateLimits(enabled=False)) as playground:
+        yield playground
+
+
+async def imagine(pg: Playground, seed: int) -> PlayInteraction:
+    return await pg.slash("alice", "imagine", {"prompt": f"a fox --seed {seed} --steps 4"})
+
+
+def grids(pg: Playground) -> list[MessageRecord]:
+    """Return the messages that show pictures now."""
+    return results(pg, "")
+
+
+async def check_picture(pg: Playground, message: MessageRecord, seed: int) -> None:
+    """Assert that the posted grid shows the four pictures of the seed."""
+    data = await pg.read_attachment(message.attachments[0])
+    assert tile_colours(data) == [colour(seed + number) for number in range(4)]
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_at(point: str, pg: Playground, tmp_path: Path) -> None:
+    async with bot(pg, tmp_path, crash=point) as process:
+        await imagine(pg, seed=41)
+        assert await process.wait() == -signal.SIGKILL
+    async with bot(pg, tmp_path) as process:
+        await pg.wait(lambda _: grids(pg) and pings(pg, pg.people["alice"].id), timeout=15)
+        # A second job shows that the bot goes on, and that nothing else comes after the first.
+        await imagine(pg, seed=90)
+        await pg.wait(lambda _: len(grids(pg)) == 2, timeout=15)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    first, second = sorted(grids(pg), key=lambda record: record.id)
+    by_seed = {41: first, 90: second}
+    for seed, message in by_seed.items():
+        await check_picture(pg, message, seed)
+    jobs = await jobs_of(tmp_path)
+    assert [job.state for job in jobs] == [JobState.POSTED] * 2
+    assert {job.post_message_id for job in jobs} == {first.id, second.id}
+
+
+async def test_killed_from_outside_while_it_paints(pg: Playground, tmp_path: Path) -> None:
+    async with bot(pg, tmp_path, hold=3) as process:
+        asked = await imagine(pg, seed=41)
+        await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
+        process.kill()
+        assert await process.wait() == -signal.SIGKILL
+    async with bot(pg, tmp_path):
+        await pg.wait(lambda _: grids(pg) and pings(pg, pg.people["alice"].id), timeout=15)
+    (message,) = grids(pg)
+    assert message.id == asked.message_id
+    await check_picture(pg, message, 41)
+    (job,) = await jobs_of(tmp_path)
+    assert (job.state, job.attempt, job.crashes) == (JobState.POSTED, 2, 1)
+
+
+def shows_percent(pg: Playground, asked: PlayInteraction) -> bool:
+    """Tell whether an interaction's message says how far its job is."""
+    record = pg.ledger.messages.get(asked.message_id or 0)
+    return record is not None and "%" in record.content
+
+
+async def test_asked_to_stop_it_hands_the_job_back(pg: Playground, tmp_path: Path) -> None:
+    async with bot(pg, tmp_path, hold=3) as process:
+        asked = await imagine(pg, seed=41)
+        await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    record = pg.ledger.messages[asked.message_id or 0]
+    assert "restarting" in record.content
+    (waiting,) = await jobs_of(tmp_path)
+    assert (waiting.state, waiting.crashes) == (JobState.QUEUED, 0)
+    async with bot(pg, tmp_path):
+        await pg.wait(lambda _: grids(pg), timeout=15)
+    (message,) = grids(pg)
+    assert message.id == asked.message_id
+    await check_picture(pg, message, 41)
+    (done,) = await jobs_of(tmp_path)
+    assert (done.state, done.crashes) == (JobState.POSTED, 0)
+
+
+async def test_the_second_signal_ends_at_once(pg: Playground, tmp_path: Path) -> None:
+    async with bot(pg, tmp_path, hold=3) as process:
+        asked = await imagine(pg, seed=41)
+        await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
+        # The graceful stop tells the requester; without an answer it would wait.
+        fault = pg.faults.hang("PATCH", "*", seconds=30, count=99)
+        process.send_signal(signal.SIGTERM)
+        await met(fault)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 2) != 0
+
+
+async def test_two_bots_do_not_share_a_folder(pg: Playground, tmp_path: Path) -> None:
+    async with bot(pg, tmp_path):
+        identified = len(pg.ledger.happened("identify"))
+        second = await start(pg, tmp_path)
+        assert await asyncio.wait_for(second.wait(), 10) == 78
+        assert len(pg.ledger.happened("identify")) == identified
+    assert "another Easel" in (tmp_path / "bot.log").read_text(encoding="utf-8")
