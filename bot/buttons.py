@@ -75,7 +75,7 @@ async def answer_press(interaction: Interaction, custom_id: str) -> None:
         await turn_page(interaction, rest)
         return
     if action == "fix":
-        await run_fixed(interaction)
+        await run_fixed(interaction, rest.partition(":")[0])
         return
     job_id, _, index_text = rest.partition(":")
     job = await services_of(interaction).store.job(job_id)

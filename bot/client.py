@@ -20,6 +20,7 @@ from bot.commands.history import history
 from bot.commands.imagine import imagine
 from bot.commands.info import info
 from bot.commands.show import show
+from bot.exits import Exit
 from bot.prompting import RETYPE_ID, run_retyped
 from bot.texts_discord import not_accepted
 from storage import StorageError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
+TOKEN_REFUSED: Final = 4004
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class EaselClient(discord.Client):
             guild_ready_timeout=0.5,
         )
         self._guilds_synced = guilds
-        self._syncing: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self.ready = asyncio.Event()
         self.logged_in = asyncio.Event()
         self.tree = Tree(self)
@@ -75,12 +77,11 @@ class EaselClient(discord.Client):
     async def setup_hook(self) -> None:
         """Register what a press finds, and offer the commands."""
         self.add_dynamic_items(Press)
-        self._syncing = asyncio.create_task(self._sync(), name="command sync")
+        self._background = [
+            asyncio.create_task(self._sync(), name="command sync"),
+            asyncio.create_task(self._watch_ready(), name="ready"),
+        ]
         self.logged_in.set()
-
-    async def on_ready(self) -> None:
-        """Let those go on who wait for the connection."""
-        self.ready.set()
 
     async def on_interaction(self, interaction: "Interaction") -> None:
         """Take the modals, whichever run of the bot showed them."""
@@ -97,10 +98,11 @@ class EaselClient(discord.Client):
                 if self.user is None:
                     await self.login(token)
                 await self.connect(reconnect=True)
-            except discord.LoginFailure:
-                raise
+            except (discord.PrivilegedIntentsRequired, discord.ConnectionClosed) as error:
+                raise end_of(error) from error
             except (aiohttp.ClientError, OSError, discord.DiscordServerError) as error:
                 log.warning("Discord cannot be reached for now: %s", error)
+                await self._forget_session()
             except AttributeError as error:
                 # discord.py asks its connection for a session although the very first one was
                 # refused and there is none.
@@ -112,15 +114,26 @@ class EaselClient(discord.Client):
 
     async def close(self) -> None:
         """Hang up."""
-        if self._syncing is not None:
-            self._syncing.cancel()
-            await asyncio.gather(self._syncing, return_exceptions=True)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
         await super().close()
 
     async def show_status(self, status: str) -> None:
         """Change what stands under the bot's name."""
         if self.is_ready():
             await self.change_presence(activity=activity_of(status))
+
+    async def _forget_session(self) -> None:
+        """Close what a failed login left open, so that the next one starts afresh."""
+        if self.user is None:
+            await self.http.close()
+            self.http.connector = discord.utils.MISSING
+
+    async def _watch_ready(self) -> None:
+        # Not `on_ready`: discord.py may still fire that when the client is already closed.
+        await self.wait_until_ready()
+        self.ready.set()
 
     async def _sync(self) -> None:
         """Tell Discord the commands: for the named guilds at once, else for everywhere."""
@@ -141,6 +154,13 @@ class EaselClient(discord.Client):
                 todo.pop(0)
             else:
                 todo.pop(0)
+
+
+def end_of(error: discord.PrivilegedIntentsRequired | discord.ConnectionClosed) -> Exception:
+    """Say why the gateway is closed for good: discord.py ends at codes that no retry changes."""
+    if isinstance(error, discord.ConnectionClosed) and error.code == TOKEN_REFUSED:
+        return discord.LoginFailure("Discord refused the token at the gateway.")
+    return Exit(f"Discord closed the connection for good: {error}")
 
 
 def activity_of(status: str) -> discord.BaseActivity | None:

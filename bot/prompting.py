@@ -4,7 +4,6 @@ Promises that a prompt that cannot be read is answered with its place and, where
 what was meant, with a button that runs the mended prompt, also after a restart.
 """
 
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
@@ -22,9 +21,8 @@ from storage import NewJob
 if TYPE_CHECKING:
     from discord.ui import View
 
-FIX_ID: Final = "v1:fix::0"
+SUGGESTIONS_KEPT: Final = 500
 RETYPE_ID: Final = "v1:retype::0"
-_SHOWN: Final = re.compile(r"This would work: `([^`ˋ…]+)`", re.DOTALL)
 
 
 async def run_prompt(interaction: Interaction, text: str, *, model: str | None) -> None:
@@ -70,21 +68,21 @@ def read_prompt(
     ]
 
 
-async def run_fixed(interaction: Interaction) -> None:
-    """Fix and run: the mended prompt stands in the message that the button belongs to."""
+async def run_fixed(interaction: Interaction, key: str) -> None:
+    """Fix and run: from memory, else from the button's own message, else ask to type it again."""
     shown = "" if interaction.message is None else interaction.message.content
-    found = _SHOWN.search(shown)
-    if found is None:
+    mended = services_of(interaction).suggestions.get(key) or texts.mended_prompt(shown)
+    if mended is not None:
+        await run_prompt(interaction, mended, model=None)
+    else:
         await interaction.response.send_modal(Retype())
-        return
-    await run_prompt(interaction, found[1], model=None)
 
 
 class Retype(discord.ui.Modal, title="Imagine"):
     """Asks for the prompt again."""
 
     prompt: "discord.ui.TextInput[discord.ui.Modal]" = discord.ui.TextInput(
-        label="Prompt", style=discord.TextStyle.paragraph, max_length=4000
+        label="Prompt", style=discord.TextStyle.paragraph, max_length=4000, custom_id="prompt"
     )
 
     def __init__(self) -> None:
@@ -121,15 +119,23 @@ async def _explain(interaction: Interaction, error: PromptError, model: str | No
         error = PromptError(
             error.message, text=error.text, start=error.start, end=error.end, suggestion=suggestion
         )
-    view = None if suggestion is None else _fix_button()
+    view = None
+    if suggestion is not None:
+        kept = services_of(interaction).suggestions
+        kept[str(interaction.id)] = suggestion
+        while len(kept) > SUGGESTIONS_KEPT:
+            del kept[next(iter(kept))]
+        view = _fix_button(str(interaction.id))
     await say(interaction, texts.prompt_error(error), view=view)
 
 
-def _fix_button() -> "View":
+def _fix_button(key: str) -> "View":
     view = discord.ui.View(timeout=None)
     view.add_item(
         discord.ui.Button(
-            label=texts.LABELS["fix"], style=discord.ButtonStyle.success, custom_id=FIX_ID
+            label=texts.LABELS["fix"],
+            style=discord.ButtonStyle.success,
+            custom_id=f"v1:fix:{key}:0",
         )
     )
     return forgotten(view)

@@ -34,8 +34,9 @@ _PREFIXES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """The linear decoder for previews: weight 3p^2 x z, bias 3p^2, p pixels a side of a latent
-    position.
+    """The linear decoder for previews: one convolution from latents to patches of pixels.
+
+    weight: 3p^2 x z x k x k with k odd, bias: 3p^2, p pixels a side of a latent position.
     """
 
     weight: Tensor
@@ -44,8 +45,10 @@ class Preview:
     def images(self, latents: Tensor) -> Tensor:
         """Map N x z x h x w latents to N x 3 x ph x pw pictures, about [-1, 1]."""
         patch = round((len(self.bias) // 3) ** 0.5)
-        kernel = self.weight[:, :, None, None]
-        patches = torch.nn.functional.conv2d(latents, kernel, self.bias)
+        reach = self.weight.shape[-1] // 2
+        # Borders continue outwards, as in the pictures that the map was fitted to.
+        padded = torch.nn.functional.pad(latents, (reach,) * 4, mode="replicate")
+        patches = torch.nn.functional.conv2d(padded, self.weight, self.bias)
         return torch.nn.functional.pixel_shuffle(patches, patch)
 
 

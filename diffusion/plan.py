@@ -13,8 +13,9 @@ from diffusion.schedules import NoiseSchedule, karras, uniform
 class Plan:
     """One job's way through the noise levels.
 
-    sigmas: decreasing, ends with 0. start_scale: factor of the starting noise. evaluations: how often the network is
-    asked; `stopped` says that this is before the end, so the last estimate is the picture.
+    sigmas: decreasing, ends with 0. start_scale: factor of the starting noise. evaluations: how
+    often the network is asked; `stopped` says that this is before the end, so the last estimate is
+    the picture.
     """
 
     noise_schedule: NoiseSchedule
@@ -27,7 +28,7 @@ class Plan:
 
 
 def plan_for(model: Model, params: Params, *, has_image: bool) -> Plan:
-    """Work out the plan of a job. Raises ParamsError when params, model and picture do not go together."""
+    """Work out the plan of a job; ParamsError when params, model and picture do not fit."""
     if (params.init_image is not None) and not has_image:
         raise ParamsError("init_image", params.init_image, "its picture was not handed over")
     multiple = model.vae.config.downscale
@@ -40,7 +41,9 @@ def plan_for(model: Model, params: Params, *, has_image: bool) -> Plan:
     if params.schedule == "karras":
         sigmas = karras(schedule, params.steps)
     else:
-        sigmas = uniform(schedule, params.steps, multistep=sampler.multistep)
+        sigmas = uniform(
+            schedule, params.steps, multistep=sampler.multistep, whole=sampler.whole_timesteps
+        )
     if has_image:
         # At strength s the last int(N s) steps run, as in diffusers; one at least.
         run = max(1, min(int(params.steps * params.strength), params.steps))

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import StoreBusy, StoreClosed
-from storage.failures import is_busy, translate
+from storage.failures import damaged, is_busy, translate
 
 T = TypeVar("T")
 
@@ -90,6 +90,8 @@ class Database:
                 except DBAPIError as error:
                     if not is_busy(error):
                         raise translate(error, self._path) from error
+                except UnicodeDecodeError as error:
+                    raise damaged(self._path) from error
             raise StoreBusy(
                 f"another program has been writing to {self._path} for "
                 f"{BUSY_ATTEMPTS * BUSY_TIMEOUT_S} seconds; nothing was changed"
@@ -101,6 +103,8 @@ class Database:
                 return await work(connection)
         except DBAPIError as error:
             raise translate(error, self._path) from error
+        except UnicodeDecodeError as error:
+            raise damaged(self._path) from error
         except PoolTimeout as error:
             raise StoreBusy(f"all {READERS} readers of {self._path} are taken") from error
 

@@ -32,9 +32,7 @@ def translate(error: DBAPIError, path: Path) -> StorageError:
     if code == sqlite3.SQLITE_FULL:
         return StoreFull(f"no room left for {path}. {_KEPT}")
     if code in _DAMAGED or "decode to UTF-8" in str(error.orig):
-        return StoreDamaged(
-            f"{path} is damaged. It was left as it is; move it aside and restore a backup."
-        )
+        return damaged(path)
     if code in _BUSY:
         return StoreBusy(f"another program holds {path}; nothing was changed")
     if code == sqlite3.SQLITE_READONLY:
@@ -43,6 +41,13 @@ def translate(error: DBAPIError, path: Path) -> StorageError:
         return StorageError(f"{path} cannot be opened; check its owner and permissions")
     name = getattr(error.orig, "sqlite_errorname", type(error.orig).__name__)
     return StorageError(f"the database {path} failed ({name}); nothing was changed")
+
+
+def damaged(path: Path) -> StoreDamaged:
+    """Return the error for a file that SQLite cannot make sense of."""
+    return StoreDamaged(
+        f"{path} is damaged. It was left as it is; move it aside and restore a backup."
+    )
 
 
 def translate_os(error: OSError, path: Path) -> StorageError:

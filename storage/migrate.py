@@ -22,9 +22,10 @@ from sqlalchemy.exc import DBAPIError
 
 from storage.database import PRAGMAS, begin_immediately, database_url, set_pragmas
 from storage.errors import StorageError, StoreDamaged
-from storage.failures import translate
+from storage.failures import damaged, translate
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
+_FULL_CHECK_BYTES: Final = 64 * 2**20
 # Alembic hands its settings to the scripts through globals of its own.
 _ALEMBIC_TURN: Final = threading.Lock()
 
@@ -40,12 +41,16 @@ def prepare_database(path: Path) -> None:
     set_pragmas(engine, PRAGMAS)
     begin_immediately(engine)
     try:
-        _quick_check(engine, path)
+        if not is_new(path):
+            _check(engine, path)
         _use_write_ahead_log(engine, path)
         with engine.begin() as connection:
             migrate(connection)
     except DBAPIError as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:
+        # The driver fails so when SQLite's own complaint quotes damaged bytes.
+        raise damaged(path) from error
     except CommandError as error:
         raise StorageError(
             f"{path} has a schema this Easel does not know ({error}); it was probably made by a "
@@ -76,9 +81,11 @@ def schema_revisions(connection: Connection) -> tuple[str | None, str | None]:
     return current, scripts.get_current_head()
 
 
-def _quick_check(engine: Engine, path: Path) -> None:
+def _check(engine: Engine, path: Path) -> None:
+    # Only the full check compares the indexes with the rows, so it is used while it is cheap.
+    check = "integrity_check" if path.stat().st_size <= _FULL_CHECK_BYTES else "quick_check"
     with engine.connect() as connection:
-        findings = connection.exec_driver_sql("PRAGMA quick_check(3)").scalars().all()
+        findings = connection.exec_driver_sql(f"PRAGMA {check}(3)").scalars().all()
     if findings != ["ok"]:
         raise StoreDamaged(
             f"{path} is damaged: {'; '.join(findings)}. It was left as it is; move it aside and "

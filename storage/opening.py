@@ -7,15 +7,26 @@ the pictures belong to it. A folder that fails is left as it was found. All of i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
-from storage.errors import StoreDamaged
+import aiosqlite
+
+from storage.errors import StorageError, StoreDamaged
 from storage.failures import translate_os
 from storage.files import PictureFiles
 from storage.lock import InstanceLock
 
+# The first with UPDATE … RETURNING.
+_OLDEST_SQLITE: Final = (3, 35, 0)
+
 
 def open_folder(folder: Path) -> InstanceLock:
     """Prepare a folder for use and return the lock that holds it."""
+    if aiosqlite.sqlite_version_info < _OLDEST_SQLITE:
+        raise StorageError(
+            f"this Python has SQLite {aiosqlite.sqlite_version}; Easel needs 3.35 or newer. Use a "
+            "Python built with one."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = InstanceLock(folder / "easel.lock")

@@ -4,11 +4,10 @@ Promises real sockets, the real client and a real store on disk; only the engine
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bot.app import App
 from bot.config import Config, parse_config
@@ -37,6 +36,13 @@ class Room:
     pg: Playground
     folder: Path
     engine: FakeEngine
+    current: App | None = None
+
+    @property
+    def app(self) -> App:
+        """The bot that runs now."""
+        assert self.current is not None
+        return self.current
 
     @asynccontextmanager
     async def bot(
@@ -57,6 +63,7 @@ class Room:
     ) -> AsyncIterator[App]:
         """Run the bot on an open store."""
         app = App(config=config, store=store, engine=self.engine, models=models, device="test")
+        self.current = app
         async with app:
             task = asyncio.create_task(app.run(self.pg.token))
             ready = asyncio.create_task(app.ready.wait())
@@ -71,11 +78,9 @@ class Room:
                 await app.stop()
                 await task
 
-    async def imagine(
-        self, who: str = "alice", prompt: str = "a red heart", **options: Any
-    ) -> PlayInteraction:  # noqa: ANN401
+    async def imagine(self, who: str = "alice", prompt: str = "a red heart") -> PlayInteraction:
         """Type /imagine and wait for the acknowledgement."""
-        ix = await self.pg.slash(who, "imagine", {"prompt": prompt, **options})
+        ix = await self.pg.slash(who, "imagine", {"prompt": prompt})
         assert await ix.acknowledged is InteractionState.ACKNOWLEDGED
         return ix
 
@@ -94,6 +99,24 @@ class Room:
     async def grid(self, who: str = "alice", prompt: str = "a red heart") -> MessageRecord:
         """Paint a grid."""
         return await self.result_of(await self.imagine(who, prompt))
+
+    async def find(
+        self, look: Callable[[Ledger], MessageRecord | None], *, seconds: float = 8
+    ) -> MessageRecord:
+        """Wait until the ledger shows a message."""
+        found: MessageRecord = await self.pg.wait(look, timeout=seconds)
+        return found
+
+    async def shown(
+        self, ix: PlayInteraction, look: Callable[[MessageRecord], object]
+    ) -> MessageRecord:
+        """Wait until the answer to an interaction looks as wanted."""
+
+        def found(ledger: Ledger) -> MessageRecord | None:
+            message = ledger.messages.get(ix.message_id or 0)
+            return message if message is not None and look(message) else None
+
+        return await self.find(found)
 
     async def settled(self, app: App) -> None:
         """Wait until everything painted is posted and recorded."""
@@ -117,6 +140,11 @@ def finished(ledger: Ledger, message_id: int | None) -> MessageRecord | None:
         return None
     name = str(message.attachments[0]["filename"])
     return message if name.startswith("easel-") else None
+
+
+def results(ledger: Ledger) -> list[MessageRecord]:
+    """Return the messages that carry a finished picture."""
+    return [each for each in ledger.messages.values() if finished(ledger, each.id)]
 
 
 def job_id(message: MessageRecord) -> str:

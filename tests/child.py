@@ -13,11 +13,11 @@ import sys
 from collections import Counter
 from typing import Any
 
-import bot.loading
 import bot.serving
 from bot.__main__ import main
 from bot.app import App
 from bot.playground import aim
+from bot.poster import no_crash
 from tests.fakes import FakeEngine, model_info
 
 
@@ -40,11 +40,13 @@ def prepare(wishes: dict[str, Any]) -> None:
     engine = FakeEngine(seconds_per_step=0.01)
     if wishes.get("hold"):
         engine.hold(int(wishes["hold"]))
-    bot.serving.load_engine = lambda config: engine  # type: ignore[assignment,return-value]
-    bot.serving.describe_models = lambda config: {"emoji": model_info()}
-    if wishes.get("crash"):
-        crash = CrashAt(wishes["crash"])
-        bot.serving.App = functools.partial(App, crash=crash)  # type: ignore[assignment,misc]
+    crash = CrashAt(wishes["crash"]) if wishes.get("crash") else no_crash
+    fakes = {
+        "load_engine": lambda config: engine,
+        "describe_models": lambda config: {"emoji": model_info()},
+        "App": functools.partial(App, crash=crash),
+    }
+    vars(bot.serving).update(fakes)
     aim(wishes["api"], wishes["gateway"], wishes["cdn"])
 
 

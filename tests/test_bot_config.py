@@ -111,7 +111,7 @@ def _section_at(lines: list[str], number: int) -> str:
         ("[storage]\nfolder = 5", 2, "[storage] folder", None, "path in quotes"),
         ('[storage]\nfolder = "a\\u0000b"', 2, "[storage] folder", None, "path"),
         (
-            "[moderation]\nblocked_words = ['a', ' ']",
+            "[moderation]\nblocked_words = [' ']",
             2,
             "[moderation] blocked_words",
             None,
@@ -238,6 +238,13 @@ def test_paths_are_read_from_the_folder_of_the_file() -> None:
     assert absolute.discord.token_file is None
     home = parse_config("[storage]\nfolder = '~/x'", HERE)
     assert home.storage.folder == Path.home() / "x"
+
+
+def test_lists_are_read_in_their_order() -> None:
+    text = "[moderation]\nblocked_words = ['b', 'a c']\n[discord]\nguilds = [2, 1]"
+    config = parse_config(text, HERE)
+    assert config.moderation.blocked_words == ("b", "a c")
+    assert config.discord.guilds == (2, 1)
 
 
 def test_a_config_cannot_be_changed() -> None:

@@ -30,7 +30,7 @@ def write_tiny(folder: Path, *, seed: int = 1) -> Path:
     weights |= {f"text.{n}": p for n, p in text.model.named_parameters()}
     patch = PRESET.vae.config.downscale
     generator = torch.Generator().manual_seed(seed)
-    projection = torch.randn(3 * patch**2, 4, generator=generator) * 0.2
+    projection = torch.randn(3 * patch**2, 4, 3, 3, generator=generator) * 0.1
     emoji.export(
         folder,
         PRESET,

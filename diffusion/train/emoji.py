@@ -242,20 +242,25 @@ def normalise_latents(vae: AutoencoderKL, art: Tensor) -> None:
 
 
 @torch.no_grad()
-def preview_projection(vae: AutoencoderKL, art: Tensor) -> tuple[Tensor, Tensor]:
-    """Fit, by least squares, the linear map from one latent position to its patch of pixels.
+def preview_projection(vae: AutoencoderKL, art: Tensor, *, reach: int = 1) -> tuple[Tensor, Tensor]:
+    """Fit, by least squares, the linear map from a latent position's neighbourhood to its pixels.
 
-    Returns a 3p^2 x z weight and a 3p^2 bias, p pixels a side: the cheapest decoder there is, good
-    enough to watch.
+    Returns a 3p^2 x z x k x k weight with k = 2 reach + 1 and a 3p^2 bias, p pixels a side: the
+    cheapest decoder there is, good enough to watch.
     """
     images = composite(art, torch.ones(len(art), 3))
     latents = torch.cat([vae.encode(part) for part in torch.split(images, 64)])
-    x = latents.movedim(1, -1).flatten(0, 2)
+    kernel, positions = 2 * reach + 1, latents.shape[-1] * latents.shape[-2]
+    padded = torch.nn.functional.pad(latents, (reach,) * 4, mode="replicate")
+    x = torch.nn.functional.unfold(padded, kernel).movedim(1, -1).flatten(0, 1)
     patches = torch.nn.functional.pixel_unshuffle(images, vae.config.downscale)
-    y = patches.movedim(1, -1).flatten(0, 2)
+    y = patches.flatten(2).movedim(1, -1).flatten(0, 1)
+    if len(x) != len(art) * positions:
+        raise ValueError(f"{len(x)} neighbourhoods for {len(art) * positions} positions")
     ones = torch.ones(len(x), 1)
     solution = torch.linalg.lstsq(torch.cat([x, ones], dim=1).double(), y.double()).solution
-    return solution[:-1].T.float().contiguous(), solution[-1].float()
+    weight = solution[:-1].T.reshape(-1, latents.shape[1], kernel, kernel)
+    return weight.float().contiguous(), solution[-1].float()
 
 
 def place(art: Tensor, width: int, height: int) -> Tensor:

@@ -89,10 +89,16 @@ def save_pairs(path: Path, vae: AutoencoderKL, art: Tensor) -> None:
     images = composite(art, torch.ones(len(art), 3))
     with torch.no_grad():
         decoded = vae.decode(vae.encode(images)).clamp(-1, 1)
-    rows = []
-    for start in range(0, len(art), 12):
-        for part in (images, decoded):
-            rows.append(torch.cat(list(part[start : start + 12]), dim=-1))
+    # White fills up the last row.
+    room = -len(art) % 12
+    both = [
+        torch.nn.functional.pad(p, (0, 0) * 3 + (0, room), value=1.0) for p in (images, decoded)
+    ]
+    rows = [
+        torch.cat(list(part[start : start + 12]), dim=-1)
+        for start in range(0, len(art), 12)
+        for part in both
+    ]
     sheet = ((torch.cat(rows, dim=-2) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     Image.fromarray(sheet).save(path)
 
@@ -130,12 +136,13 @@ def train_vae(
     load_state(
         state, networks={"vae": vae}, optimiser=optimiser, average=average, progress=progress
     )
-    generator = torch.Generator().manual_seed(recipe.seed + progress.steps)
     art = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     budget, before = Budget(minutes=minutes), progress.seconds
     while progress.samples < recipe.total_samples and not budget.over:
         rate = recipe.learning_rate * cosine(progress.samples / recipe.total_samples)
         optimiser.param_groups[0]["lr"] = rate
+        # One seed a step, so that a run that was stopped goes on as if it had not been.
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + progress.steps)
         loss = _loss(vae, _draw(art, recipe.batch, generator), generator, recipe.kl_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
