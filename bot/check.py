@@ -73,7 +73,7 @@ async def _device(config: Config) -> str:
 async def _database(config: Config) -> str:
     store = await Store.open(config.storage.folder)
     try:
-        jobs = len(await store.history(limit=1_000_000))
+        jobs = await store.check()
         free = await store.free_bytes() / GIB
     finally:
         await store.close()

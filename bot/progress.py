@@ -97,7 +97,9 @@ class Progress:
             # Half-sent edits cannot be called back: let this one arrive before the end does.
             await asyncio.wait({task}, timeout=LONGEST_WAIT)
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(end, Exception):
+            log.error("progress broke off", exc_info=end)
 
     async def _run(self) -> None:
         while not self._closed:
