@@ -1,4 +1,4 @@
-"""The command line: `easel run | demo | imagine | check | models | train`.
+"""The command line: `easel run | demo | imagine | check | models | bench | train`.
 
 Promises the exit codes of `bot.exits` and a sentence for every expected fault. Imports what a
 command needs when it is called, so that `easel --help` is quick.
@@ -161,6 +161,19 @@ def models(config: ConfigOption = _DEFAULT_CONFIG) -> None:
         console.print(
             f"{alias}: {info.family}, {info.native_width}x{info.native_height}, {info.path}"
         )
+
+
+@app.command()
+def bench() -> None:
+    """Measure this machine: start, memory, acknowledgement, grid, event loop. A few minutes."""
+    from bot.bench import measure_bot, measure_start
+    from bot.logs import configure
+
+    configure(level="error", style="plain", stream=sys.stderr)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for measure in (measure_start, measure_bot):
+        for figure in asyncio.run(measure()):
+            console.print(f"{figure.name}: {figure.value} (n = {figure.count})")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ async def say(
             await interaction.response.send_message(
                 text, view=given_view, embed=given_embed, ephemeral=True, allowed_mentions=quiet
             )
-    except (discord.HTTPException, aiohttp.ClientError, OSError) as error:
+    # A session that was closed under a request raises a bare RuntimeError.
+    except (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError) as error:
         log.info("an answer to interaction %d was lost: %s", interaction.id, error)
 
 

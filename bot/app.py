@@ -62,14 +62,7 @@ class App:
 
     def _compose(self, device: str) -> Services:
         talk, queue = Talk(self.client), FairQueue(fair=lambda: self._config.queue.order == "fair")
-        poster = Poster(
-            store=self._store,
-            talk=talk,
-            models=self._models,
-            settings=self._settings,
-            metrics=self.metrics,
-            crash=self._crash,
-        )
+        poster = self._poster(talk)
         worker = Worker(
             store=self._store,
             engine=self._engine,
@@ -104,6 +97,16 @@ class App:
             metrics=self.metrics,
             lag=self._meter,
             device=device,
+        )
+
+    def _poster(self, talk: Talk) -> Poster:
+        return Poster(
+            store=self._store,
+            talk=talk,
+            models=self._models,
+            settings=self._settings,
+            metrics=self.metrics,
+            crash=self._crash,
         )
 
     async def __aenter__(self) -> Self:

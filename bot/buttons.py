@@ -150,7 +150,7 @@ async def cancel(interaction: Interaction, job: Job, index: int) -> None:
     sentence = texts.cancelled(interaction.user.id)
     if shown_in_list:
         await say(interaction, texts.cancelled())
-    await services.poster.tell(cancelled, texts_discord.ended(cancelled, sentence))
+    await services.poster.tell(cancelled, texts_discord.ended(cancelled, sentence), only_edit=True)
 
 
 async def delete(interaction: Interaction, job: Job, index: int) -> None:

@@ -48,6 +48,11 @@ def under_progress(job: Job) -> "View":
     return _view(button(Action.CANCEL, job.id, style=discord.ButtonStyle.danger))
 
 
+def under_failure(job: Job) -> "View":
+    """Return what stands under a job that failed: try again, and everything about it."""
+    return _view(button(Action.REROLL, job.id), button(Action.INFO, job.id))
+
+
 def under_result(job: Job) -> "View":
     """Return what stands under a job's pictures."""
     return under_single(job) if job.kind is JobKind.UPSCALE else under_grid(job)

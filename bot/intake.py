@@ -29,7 +29,8 @@ from storage import Enqueued, Job, JobKind, NewJob, StorageError, Store
 if TYPE_CHECKING:
     from discord.ui import View
 
-ANSWER_SECONDS: Final = 10.0
+# Discord takes the first answer within three seconds; what comes later is lost anyway.
+ANSWER_SECONDS: Final = 4.0
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,8 @@ async def _acknowledge(interaction: Interaction, content: str, view: "View") -> 
         log.info("interaction %d could not be answered: %s", interaction.id, error)
         if error.status < 500:
             return None
-    except (aiohttp.ClientError, OSError) as error:
+    # A session that was closed under a request raises a bare RuntimeError.
+    except (aiohttp.ClientError, OSError, RuntimeError) as error:
         log.info("interaction %d: the answer may be lost: %s", interaction.id, error)
     return await _answer_of(interaction)
 
@@ -171,5 +173,5 @@ async def _answer_of(interaction: Interaction) -> int | None:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             return (await interaction.original_response()).id
-    except (discord.DiscordException, aiohttp.ClientError, OSError):
+    except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError):
         return None

@@ -87,7 +87,8 @@ def encode_grid(
 ) -> list[NewPicture]:
     """Encode the tiles at their own size and the grid enlarged for posting. Blocks."""
     scale = 1 if model is None else model.display_scale
-    grid = enlarge(make_grid(pictures, 1 if len(pictures) == 1 else 2), scale)
+    # Enlarged one by one, so that no tile bleeds into its neighbour and U shows the same pixels.
+    grid = make_grid([enlarge(picture, scale) for picture in pictures], min(2, len(pictures)))
     encoded = [_encoded(job.id, 0, 0, params, grid, model)]
     for number, picture in enumerate(pictures, start=1):
         encoded.append(_encoded(job.id, number, number, params, picture, model))

@@ -90,11 +90,23 @@ class Poster:
             for task in tasks:
                 task.cancel()
 
-    async def tell(self, job: Job, content: str, *, view: "discord.ui.View | None" = None) -> None:
-        """Say something in a job's own message, without its pictures; best effort."""
+    async def tell(
+        self,
+        job: Job,
+        content: str,
+        *,
+        view: "discord.ui.View | None" = None,
+        only_edit: bool = False,
+    ) -> None:
+        """Say something in a job's own message, without its pictures; best effort.
+
+        Where there is no such message a new one is sent, unless it should be an edit or nothing.
+        """
         place = await self._progress_of(job)
         letter = Letter(content=content, view=view)
         for number in range(TELL_TRIES):
+            if place is None and only_edit:
+                return
             try:
                 if place is None:
                     await self._talk.send(job.channel_id, letter, nonce=f"{job.id}t")
@@ -186,21 +198,24 @@ class Poster:
                 raise
         except Passing:
             # It may have been done all the same; who comes back too late to edit must look.
-            attempt.look_first = True
+            attempt.look_everywhere()
             raise
         return False
 
     async def _send(self, attempt: "_Attempt", channel_id: int, letter: Letter) -> int:
         """Send a new message, unless an earlier try already did."""
-        if attempt.look_first or attempt.gap:
+        forgotten = attempt.gap
+        if forgotten:
+            attempt.look_everywhere()
+        if attempt.look_first and channel_id not in attempt.looked:
             found = await self._find(attempt.job, channel_id)
             if found is not None:
                 log.info("job %s: message %d was already sent", attempt.job.id, found)
                 return found
-            if attempt.gap:
-                job = attempt.job
-                attempt.renew(await until_stored(lambda: self._store.bump_nonce(job)))
-            attempt.look_first = False
+            attempt.looked.add(channel_id)
+        if forgotten:
+            job = attempt.job
+            attempt.renew(await until_stored(lambda: self._store.bump_nonce(job)))
         ping = attempt.job.requester_id if self._settings().delivery.mention_requester else None
         attempt.edited = False
         letter = Letter(content=letter.content, view=letter.view, picture=letter.picture, ping=ping)
@@ -269,6 +284,7 @@ class _Attempt:
     def __init__(self, job: Job, *, look_first: bool) -> None:
         self.job = job
         self.look_first = look_first
+        self.looked: set[int] = set()
         self.edited = False
         started = job.post_started_at or datetime.now(UTC)
         age = (datetime.now(UTC) - started).total_seconds() if look_first else 0.0
@@ -278,6 +294,11 @@ class _Attempt:
     def gap(self) -> bool:
         """Whether Discord may have forgotten the nonce of the first try."""
         return time.monotonic() - self._first > NONCE_SECONDS
+
+    def look_everywhere(self) -> None:
+        """Expect an earlier message in every place that is tried from now on."""
+        self.look_first = True
+        self.looked.clear()
 
     def renew(self, job: Job) -> None:
         """Go on with a new nonce."""

@@ -1,9 +1,9 @@
 """Progress in a job's own message: what is newest, when there is room, and never after the end.
 
-Promises that edits of one message are `delivery.edit_seconds` apart and those of one channel leave
-room for results; that what was overtaken is never sent; and that once `close` has returned no edit
-of this job is under way, so the final text cannot be overwritten by an older one. A failed edit of
-progress is forgotten: the next one says more.
+Promises that edits of one message are `delivery.edit_seconds` apart and that those of one channel
+leave room for results and stand back while any waits; that what was overtaken is never sent; and
+that once `close` has returned no edit of this job is under way, so the final text cannot be
+overwritten by an older one. A failed edit of progress is forgotten: the next one says more.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from typing import Final
 from bot.config import DeliveryConfig
 from diffusion import Step
 
-# Discord allows about five edits in five seconds in a channel; one of them stays free for results.
-CHANNEL_SECONDS: Final = 1.25
+# Discord allows about five edits in five seconds in a channel; half of them stay free for results.
+CHANNEL_SECONDS: Final = 2.0
 LONGEST_WAIT: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -63,12 +63,14 @@ class Progress:
         show: Show,
         paint: Paint,
         pace: Pace,
+        idle: Callable[[], bool],
         delivery: Callable[[], DeliveryConfig],
     ) -> None:
         self._channel_id = channel_id
         self._show = show
         self._paint = paint
         self._pace = pace
+        self._idle = idle
         self._delivery = delivery
         self._newest: Step | None = None
         self._changed = asyncio.Event()
@@ -105,6 +107,9 @@ class Progress:
         while not self._closed:
             await self._changed.wait()
             await self._pace.turn(self._channel_id)
+            if not self._idle():
+                # Results wait to be posted, and they share the channel's edits: they go first.
+                continue
             self._changed.clear()
             step = self._newest
             if step is None or step.pictures is not None:

@@ -168,6 +168,11 @@ async def outcomes(*, seconds: float = ONE_TRY) -> AsyncIterator[None]:
     # A TimeoutError is an OSError.
     except (discord.RateLimited, aiohttp.ClientError, OSError) as error:
         raise Passing(str(error) or type(error).__name__) from error
+    except RuntimeError as error:
+        # All that a session says which was closed under a request.
+        if "closed" not in str(error):
+            raise
+        raise Passing(str(error)) from error
 
 
 def translated(error: discord.HTTPException) -> Refused | Passing:

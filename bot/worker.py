@@ -10,12 +10,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from bot import jobs, texts, texts_discord
-from bot.cards import under_progress
+from bot.cards import under_failure, under_progress
 from bot.config import Config
 from bot.engine_port import EnginePort
 from bot.health import Metrics
@@ -59,7 +59,6 @@ class Running:
     progress: Progress | None = None
     steps_left: int | None = None
     device_seconds: float = 0.0
-    stopping: bool = field(default=False)
 
 
 class Worker:
@@ -92,6 +91,7 @@ class Worker:
         self._pace = Pace()
         self._running: dict[str, Running] = {}
         self._loop: asyncio.Task[None] | None = None
+        self._stopping = False
 
     @property
     def running(self) -> Mapping[str, Running]:
@@ -100,8 +100,9 @@ class Worker:
 
     async def run(self) -> None:
         """Take jobs from the queue until stopped."""
-        self._loop = asyncio.create_task(self._take_jobs(), name="worker")
-        await self._loop
+        if not self._stopping:
+            self._loop = asyncio.create_task(self._take_jobs(), name="worker")
+            await self._loop
 
     def wake(self) -> None:
         """Look again at how much may run: the settings changed."""
@@ -134,6 +135,7 @@ class Worker:
 
     async def stop(self, *, tell: bool) -> None:
         """Hand back what runs, without burning an attempt; tell the requesters."""
+        self._stopping = True
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
@@ -143,15 +145,16 @@ class Worker:
         )
 
     async def _hand_back(self, running: Running, *, tell: bool) -> None:
-        running.stopping = True
         if running.task is not None:
             running.task.cancel()
             await asyncio.wait({running.task})
         with suppress(StaleJob):
             await self._store.release(running.job)
             if tell:
-                text = texts_discord.ended(running.job, texts.restarting())
-                await self._poster.tell(running.job, text, view=under_progress(running.job))
+                job, text = running.job, texts.restarting()
+                view = under_progress(job)
+                text = texts_discord.ended(job, text)
+                await self._poster.tell(job, text, view=view, only_edit=True)
 
     async def _take_jobs(self) -> None:
         while True:
@@ -281,7 +284,8 @@ class Worker:
         with suppress(StaleJob):
             await until_stored(lambda: self._store.failed(job, code=code, text=sentence))
             self._metrics.ended.labels("failed").inc()
-            await self._poster.tell(job, texts_discord.ended(job, sentence))
+            view = under_failure(job)
+            await self._poster.tell(job, texts_discord.ended(job, sentence), view=view)
 
     def _progress(self, running: Running, params: Params) -> Progress:
         job, model = running.job, self._models.get(running.job.model)
@@ -290,6 +294,7 @@ class Worker:
             show=partial(self._show, job),
             paint=partial(_preview, job=job, params=params, model=model),
             pace=self._pace,
+            idle=lambda: self._poster.backlog == 0,
             delivery=lambda: self._settings().delivery,
         )
         return running.progress

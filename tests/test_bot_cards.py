@@ -97,7 +97,7 @@ def test_the_result_has_the_buttons_of_its_kind(kind: JobKind) -> None:
     assert (f"v1:reroll:{ID}:0" in ids(under_result(job(kind)))) is not single
 
 
-def test_views_are_not_kept_by_the_client() -> None:
+async def test_views_are_not_kept_by_the_client() -> None:
     for view in (under_grid(job()), under_progress(job()), under_question(job(), 7)):
         assert view.is_finished()
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import io
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from PIL import Image
 
 from bot.app import App
 from bot.config import Config, parse_config
-from bot.playground import Fault, InteractionState, MessageRecord, Permission
+from bot.playground import InteractionState, MessageRecord
 from diffusion import EngineDeadError, NumericalError
 from diffusion.pictures import read_parameters
 from storage import JobKind, JobState, Store
@@ -218,10 +220,12 @@ async def test_a_failed_job_says_why_and_the_next_one_runs(room: Room) -> None:
         room.engine.fail(lambda: NumericalError("not finite"), step=2)
         ix = await room.imagine()
         message = await room.shown(ix, lambda found: "no picture" in found.content)
-        assert not message.custom_ids
+        assert not message.attachments
         await room.grid("bob")
+        await room.result_of(await room.press("alice", message, "reroll"))
         await room.settled(app)
-        assert (await app.services.store.counts()).failed == 1
+        counts = await app.services.store.counts()
+        assert (counts.failed, counts.posted) == (1, 2)
 
 
 async def test_graceful_stop_hands_jobs_back_and_the_next_start_finishes_them(room: Room) -> None:
@@ -259,60 +263,6 @@ async def test_a_dead_engine_ends_the_run_and_leaves_the_job_to_the_next(room: R
         assert (await job_of(again, grid)).crashes == 1
 
 
-@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "status"])
-async def test_a_broken_final_edit_is_repeated(room: Room, kind: str) -> None:
-    async with room.bot() as app:
-        gate = room.engine.hold(1)
-        ix = await room.imagine()
-        faults, pattern = room.pg.faults, "/channels/*/messages/*"
-        fault: Fault
-        if kind == "status":
-            fault = faults.status(503, "PATCH", pattern, count=2)
-        else:
-            fault = getattr(faults, kind)("PATCH", pattern, count=2)
-        gate.open.set()
-        await room.result_of(ix)
-        await room.settled(app)
-        assert fault.hits == 2
-        assert [each.id for each in results(room.pg.ledger)] == [ix.message_id]
-
-
-async def test_without_its_progress_message_the_result_is_a_new_one(room: Room) -> None:
-    async with room.bot() as app:
-        gate = room.engine.hold(2)
-        ix = await room.imagine()
-        await gate.reached.wait()
-        assert ix.message_id is not None
-        room.pg.delete_message(ix.message_id)
-        gate.open.set()
-        grid = await room.find(
-            lambda ledger: next(
-                (m for m in ledger.in_channel(room.pg.channel_id) if m.attachments), None
-            )
-        )
-        await room.settled(app)
-        assert grid.nonce == job_id(grid)
-        assert [user["username"] for user in grid.data["mentions"]] == ["alice"]
-        assert not mentions(room)
-
-
-async def test_where_nothing_may_be_posted_a_direct_message_comes(room: Room) -> None:
-    async with room.bot() as app:
-        gate = room.engine.hold(2)
-        ix = await room.imagine()
-        await gate.reached.wait()
-        assert ix.message_id is not None
-        room.pg.delete_message(ix.message_id)
-        room.pg.deny(Permission.SEND_MESSAGES)
-        gate.open.set()
-        direct = room.pg.direct_messages("alice")
-        grid = await room.find(
-            lambda ledger: next((m for m in ledger.in_channel(direct) if m.attachments), None)
-        )
-        await room.settled(app)
-        assert (await job_of(app, grid)).state is JobState.POSTED
-
-
 async def test_new_settings_are_in_force_at_once(room: Room) -> None:
     async with room.bot() as app:
         await room.grid()
@@ -323,3 +273,29 @@ async def test_new_settings_are_in_force_at_once(room: Room) -> None:
         assert await ix.acknowledged is InteractionState.ACKNOWLEDGED
         assert room.answer(ix).ephemeral
         assert "not allowed" in room.answer(ix).content
+
+
+async def test_in_direct_messages(room: Room) -> None:
+    async with room.bot() as app:
+        direct = room.pg.direct_messages("alice")
+        ix = await room.pg.slash("alice", "imagine", {"prompt": "a cat"}, channel_id=direct)
+        grid = await room.result_of(ix)
+        single = await room.result_of(await room.press("alice", grid, "upscale", 1))
+        assert single.channel_id == direct
+        await room.settled(app)
+        job = await job_of(app, grid)
+        assert (job.guild_id, job.channel_id) == (None, direct)
+
+
+async def test_metrics_are_served_where_the_settings_name_a_port(room: Room) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    async with room.bot(QUICK + f"[monitoring]\nport = {port}\n") as app:
+        await room.grid()
+        await room.settled(app)
+        url = f"http://127.0.0.1:{port}/metrics"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            text = await answer.text()
+        assert 'easel_jobs_ended_total{end="posted"} 1.0' in text
+        assert "easel_acknowledge_seconds_count 1.0" in text

@@ -4,8 +4,10 @@ The bot is a process of its own with the real command line; the playground lives
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bot.playground import MessageRecord, Playground, PlayInteraction, RateLimits
+from diffusion import Params
 from storage import Job, JobState, Store
 from tests.bot_desk import met, pings, results
 from tests.fakes import colour
@@ -158,6 +161,32 @@ def shows_percent(pg: Playground, asked: PlayInteraction) -> bool:
     """Tell whether an interaction's message says how far its job is."""
     record = pg.ledger.messages.get(asked.message_id or 0)
     return record is not None and "%" in record.content
+
+
+@pytest.mark.slow
+async def test_killed_again_and_again_with_many_jobs(pg: Playground, tmp_path: Path) -> None:
+    """Four kills at drawn moments, nine jobs of three people: each posted exactly once."""
+    draw = random.Random(20260801)  # noqa: S311 - moments of a test, not secrets
+    seeds = iter(range(1000, 10_000, 100))
+    for _ in range(4):
+        point = draw.choice([*POINTS, *MORE_POINTS]).split(":")[0]
+        async with bot(pg, tmp_path, crash=f"{point}:{draw.randint(1, 6)}") as process:
+            for who in ("alice", "bob", "carol"):
+                prompt = f"a fox --seed {next(seeds)} --steps 4"
+                await pg.slash(who, "imagine", {"prompt": prompt})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), 3)
+    accepted = await jobs_of(tmp_path)
+    assert len(accepted) >= 6
+    async with bot(pg, tmp_path) as process:
+        await pg.wait(lambda _: len(grids(pg)) >= len(accepted), timeout=20)
+        await stopped(process)
+    for job in await jobs_of(tmp_path):
+        assert job.state is JobState.POSTED
+        (message,) = results(pg, job.id)
+        assert message.id == job.post_message_id
+        await check_picture(pg, message, Params.from_json(job.params).seed)
+    assert len(grids(pg)) == len(accepted)
 
 
 async def test_asked_to_stop_it_hands_the_job_back(pg: Playground, tmp_path: Path) -> None:

@@ -118,23 +118,37 @@ async def test_trouble_on_the_way_neither_loses_nor_doubles(
     assert len(pings(desk.pg, alice(desk))) == 1
 
 
-@pytest.mark.parametrize("progress", [True, False])
-async def test_a_crash_after_sending_is_found_out(desk: Desk, *, progress: bool) -> None:
-    class Crash(BaseException):
-        """Stands for the end of the process."""
+class Crash(BaseException):
+    """Stands for the end of the process."""
 
-    def crash(point: str) -> None:
-        if point == "after_send":
-            raise Crash
 
-    job = await desk.rendered(progress=progress)
-    first = desk.poster(crash=crash)
-    first.submit(job)
-    await delivered(first)
-    crashed = await desk.job(job.id)
-    assert crashed.state is JobState.POSTING
+def die_after_sending(point: str) -> None:
+    if point == "after_send":
+        raise Crash
+
+
+async def crashed(desk: Desk, job: Job) -> Job:
+    """Post a job and crash before anybody noted that it was posted."""
+    poster = desk.poster(crash=die_after_sending)
+    poster.submit(job)
+    await delivered(poster)
+    left = await desk.job(job.id)
+    assert left.state is JobState.POSTING
     assert len(results(desk.pg, job.id)) == 1
-    done = await post(desk, crashed, again=True)
+    return left
+
+
+@pytest.mark.parametrize("memory", [120.0, -1.0], ids=["nonce known", "nonce forgotten"])
+@pytest.mark.parametrize("place", ["progress", "channel", "direct"])
+async def test_a_crash_after_sending_is_found_out(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str, memory: float
+) -> None:
+    monkeypatch.setattr("bot.playground.messages.NONCE_MEMORY", memory)
+    job = await desk.rendered(progress=place == "progress")
+    if place == "direct":
+        desk.pg.deny(Permission.SEND_MESSAGES)
+    left = await crashed(desk, job)
+    done = await post(desk, left, again=True)
     assert done.state is JobState.POSTED
     (message,) = results(desk.pg, job.id)
     assert message.id == done.post_message_id

@@ -22,6 +22,7 @@ class Screen:
 
     def __init__(self) -> None:
         self.shown: list[Sight] = []
+        self.idle = True
         self.begun = asyncio.Event()
         self.free = asyncio.Event()
         self.free.set()
@@ -48,6 +49,7 @@ def progress(
         show=screen,
         paint=lambda each: f"preview {each.index}".encode(),
         pace=pace or Pace(0.0),
+        idle=lambda: screen.idle,
         delivery=lambda: delivery,
     )
     made.start()
@@ -124,6 +126,18 @@ async def test_edits_of_one_message_keep_their_distance() -> None:
     assert len(screen.shown) == 1
 
 
+async def test_progress_stands_back_while_results_wait() -> None:
+    screen = Screen()
+    screen.idle = False
+    shown = progress(screen, pace=Pace(0.01))
+    shown.update(step(1))
+    await asyncio.sleep(0.05)
+    assert screen.shown == []
+    screen.idle = True
+    assert (await screen.next()).step == 1
+    await shown.close()
+
+
 async def test_the_last_step_is_left_to_the_poster() -> None:
     screen = Screen()
     shown = progress(screen)
@@ -150,7 +164,12 @@ async def test_a_broken_preview_is_logged(caplog: pytest.LogCaptureFixture) -> N
         raise ValueError("no preview today")
 
     shown = Progress(
-        channel_id=1, show=Screen(), paint=broken, pace=Pace(0.0), delivery=lambda: QUICK
+        channel_id=1,
+        show=Screen(),
+        paint=broken,
+        pace=Pace(0.0),
+        idle=lambda: True,
+        delivery=lambda: QUICK,
     )
     shown.start()
     shown.update(step(1))

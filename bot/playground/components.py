@@ -223,6 +223,9 @@ def complete(item: Json, numbers: Iterator[int], media: Callable[[str], Json]) -
     done = {key: value for key, value in item.items() if value is not None}
     done["id"] = item.get("id") or next(numbers)
     kind = item["type"]
+    if isinstance(done.get("emoji"), dict):
+        # A plain emoji has a name and no id; the API leaves out what is not there.
+        done["emoji"] = {k: v for k, v in done["emoji"].items() if v is not None}
     if kind in SELECTS:
         done = {"min_values": 1, "max_values": 1} | done
     if kind in (Kind.CONTAINER, Kind.THUMBNAIL, Kind.FILE):
