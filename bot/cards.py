@@ -35,8 +35,11 @@ def button(
     row: int | None = None,
 ) -> "Button[View]":
     """Make one button of a job."""
+    text = label or texts.LABELS[action].format(index=index)
+    is_emoji = not text.isascii()
     return discord.ui.Button(
-        label=label or texts.LABELS[action].format(index=index),
+        label=None if is_emoji else text,
+        emoji=text if is_emoji else None,
         style=style,
         custom_id=custom_id(action, job_id, index),
         row=row,

@@ -94,8 +94,8 @@ class Intake:
         settings = self._settings()
         params = [Params.from_json(new.params) for new in news]
         refused = limits.check_params(params, settings.limits)
-        for new in news:
-            refused = refused or limits.check_words(new.prompt, settings.moderation)
+        for one in params:
+            refused = refused or limits.check_words(one.prompt, settings.moderation)
         if refused is not None:
             return refused.text
         free = await self._store.free_bytes()

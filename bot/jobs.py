@@ -114,8 +114,9 @@ def fitting(job: Job, data: bytes, model: ModelInfo | None) -> tuple[str, bytes]
     if len(data) <= MAX_UPLOAD:
         return f"{name}.png", data
     picture = own_picture(data)
-    place = job.parent_index if job.kind is JobKind.UPSCALE else 0
-    provenance = _provenance(job.id, place or 0, Params.from_json(job.params), model)
+    # A single picture's params have its own seed already, hence place 1.
+    place = 1 if job.kind is JobKind.UPSCALE else 0
+    provenance = _provenance(job.id, place, Params.from_json(job.params), model)
     smaller = encode_webp(picture, provenance)
     if len(smaller) <= MAX_UPLOAD:
         return f"{name}.webp", smaller

@@ -63,7 +63,7 @@ def read_prompt(
         return refusal
     who = asked(interaction)
     return [
-        jobs.imagine_job(one, who, prompt=parsed.prompt, repeat_index=number)
+        jobs.imagine_job(one, who, prompt=parsed.text, repeat_index=number)
         for number, one in enumerate(params)
     ]
 

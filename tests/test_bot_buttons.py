@@ -198,7 +198,7 @@ async def test_a_forged_delete_cannot_reach_other_messages(room: Room) -> None:
         grid = await room.grid()
         single = await room.result_of(await room.press("alice", grid, "upscale", 1))
         await room.settled(app)
-        victim = await room.pg.say("bob", "do not delete me")
+        victim = await forged(room, custom_id(Action.INFO, job_id(single)))
         wrong = f"v1:yes:{job_id(single)}:{victim.id}"
         ix = await room.pg.press("alice", (await forged(room, wrong)).id, wrong)
         await room.pg.wait(lambda ledger: ledger.messages[single.id].deleted_at)

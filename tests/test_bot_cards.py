@@ -62,7 +62,10 @@ def job(kind: JobKind = JobKind.IMAGINE, images: int = 4) -> Job:
 
 
 def labels(view: Any) -> list[list[str]]:  # noqa: ANN401
-    return [[each["label"] for each in row["components"]] for row in view.to_components()]
+    return [
+        [each.get("label") or each["emoji"]["name"] for each in row["components"]]
+        for row in view.to_components()
+    ]
 
 
 def ids(view: Any) -> list[str]:  # noqa: ANN401

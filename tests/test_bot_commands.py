@@ -280,3 +280,11 @@ async def test_acknowledged_well_within_the_deadline(room: Room) -> None:
         await room.settled(app)
         # The goal is 0.5 s; a busy machine of two cores gets some mercy.
         assert sorted(taken)[-2] < 1.0
+
+
+async def test_what_a_prompt_says_no_to_may_be_any_word(room: Room) -> None:
+    async with room.bot(QUICK + '[moderation]\nblocked_words = ["blood"]\n'):
+        refused = await use(room, "bob", "imagine", prompt="a fox with blood")
+        assert "not allowed" in refused.content
+        grid = await room.grid("bob", "a fox --no blood")
+        await room.result_of(await room.press("bob", grid, "reroll"))

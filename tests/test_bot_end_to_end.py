@@ -42,9 +42,10 @@ def mentions(room: Room) -> list[MessageRecord]:
 async def test_imagine_becomes_a_grid_in_the_same_message(room: Room) -> None:
     async with room.bot() as app:
         gate = room.engine.hold(2)
-        ix = await room.imagine()
+        ix = await room.imagine(prompt="a red heart --ar 1:1")
         first = room.answer(ix).versions[0].data
         assert "waiting, position 1" in first["content"]
+        assert "a red heart --ar 1:1" in first["content"]
         gate.open.set()
         grid = await room.result_of(ix)
         assert grid.id == ix.message_id
@@ -160,6 +161,8 @@ async def test_the_same_event_twice_is_one_job(room: Room) -> None:
         await room.settled(app)
         assert len(room.engine.submitted) == 2
         assert (await app.services.store.counts()).posted == 2
+        answers = [each for each in room.pg.ledger.requests if each.route.endswith("/callback")]
+        assert [each.status for each in answers] == [200, 200]
 
 
 async def test_progress_shows_percent_and_a_preview(room: Room) -> None:

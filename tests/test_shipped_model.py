@@ -1,4 +1,4 @@
-"""The model that ships: whole, licensed, and good enough to be named by a judge that never saw its pictures."""
+"""The model that ships: whole, licensed, and named right by a judge that never saw its pictures."""
 
 import asyncio
 import colorsys
@@ -14,7 +14,8 @@ from diffusion.train.judge import Judge, judge_names
 
 # Twenty trained names of every kind; the bar is what the first version reaches, less its error.
 NAMES = (
-    "red heart", "blue heart", "smiling face", "crying face", "cat face", "dog face", "panda", "frog",
+    "red heart", "blue heart", "smiling face", "crying face", "cat face", "dog face", "panda",
+    "frog",
     "red apple", "banana", "strawberry", "watermelon", "sunflower", "evergreen tree", "star", "sun",
     "rainbow", "soccer ball", "snowman", "pig face",
 )  # fmt: skip

@@ -53,9 +53,13 @@ CACHE_SEED: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmojiPreset:
-    """Everything that sizes one training run."""
+    """Everything that sizes one training run.
+
+    styles, names: what the denoiser learns; vae_styles: what the autoencoder sees, all names.
+    """
 
     styles: tuple[str, ...]
+    vae_styles: tuple[str, ...]
     names: str
     pixels: int
     vocabulary: int
@@ -71,6 +75,7 @@ class EmojiPreset:
 
 CPU: Final = EmojiPreset(
     styles=("3d", "twemoji"),
+    vae_styles=("3d", "twemoji", "noto"),
     names="known",
     pixels=64,
     vocabulary=3000,
@@ -99,13 +104,15 @@ CPU: Final = EmojiPreset(
     text_width=192,
     text_layers=3,
     window=24,
-    denoiser=DenoiserRecipe(workers=2, total_samples=420_000),
+    denoiser=DenoiserRecipe(workers=2, total_samples=256_000),
     variants=8,
     display_scale=4,
 )
 
+_ALL: Final = ("3d", "noto", "blob", "fluent flat", "twemoji", "emojitwo", "fxemoji", "streamline")
 GPU: Final = EmojiPreset(
-    styles=("3d", "noto", "blob", "fluent flat", "twemoji", "emojitwo", "fxemoji", "streamline"),
+    styles=_ALL,
+    vae_styles=_ALL,
     names="all",
     pixels=128,
     vocabulary=3000,
@@ -135,6 +142,7 @@ GPU: Final = EmojiPreset(
 
 TINY: Final = EmojiPreset(
     styles=("3d", "twemoji"),
+    vae_styles=("3d", "twemoji"),
     names="all",
     pixels=32,
     vocabulary=600,

@@ -88,9 +88,11 @@ def open_workshop(folder: Path, preset: str) -> Workshop:
 
 
 def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
-    """Train the autoencoder on every drawing of the preset's styles."""
+    """Train the autoencoder on every drawing of the preset's `vae_styles`."""
     workshop.run.mkdir(parents=True, exist_ok=True)
-    rows = select(read_index(workshop.folder / "art"), styles=workshop.preset.styles, preset="all")
+    rows = select(
+        read_index(workshop.folder / "art"), styles=workshop.preset.vae_styles, preset="all"
+    )
     pixels = workshop.pixels()[[row.row for row in rows]]
     train_vae(
         pixels,
