@@ -41,7 +41,6 @@ class App:
         store: Store,
         engine: EnginePort,
         models: Mapping[str, ModelInfo],
-        device: str | None = None,
         crash: CrashPoint = no_crash,
     ) -> None:
         self._config = config
@@ -57,10 +56,10 @@ class App:
         self.metrics = Metrics()
         self._meter = LagMeter(warn_seconds=config.monitoring.lag_warn_ms / 1000)
         self.client = EaselClient(status=config.discord.status, guilds=config.discord.guilds)
-        self.services = self._compose(device or config.engine.device)
+        self.services = self._compose()
         self.client.services = self.services
 
-    def _compose(self, device: str) -> Services:
+    def _compose(self) -> Services:
         talk, queue = Talk(self.client), FairQueue(fair=lambda: self._config.queue.order == "fair")
         poster = self._poster(talk)
         worker = Worker(
@@ -96,7 +95,6 @@ class App:
             intake=intake,
             metrics=self.metrics,
             lag=self._meter,
-            device=device,
         )
 
     def _poster(self, talk: Talk) -> Poster:

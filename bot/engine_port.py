@@ -16,6 +16,10 @@ class EnginePort(Protocol):
     """Paints many jobs at once."""
 
     @property
+    def device(self) -> str:
+        """Say in a few words where and how precisely the engine computes."""
+
+    @property
     def seconds_per_step(self) -> float | None:
         """Return the mean seconds of one pass over the device; None before the first."""
 

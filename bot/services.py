@@ -38,7 +38,6 @@ class Services:
     intake: "Intake"
     metrics: Metrics
     lag: LagMeter
-    device: str
     # Mended prompts by the interaction that brought them, for the "Fix and run" buttons.
     suggestions: dict[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)

@@ -91,6 +91,12 @@ class Engine:
         return tuple(self._models)
 
     @property
+    def device(self) -> str:
+        """Where and how precisely the models compute, in a few words for people."""
+        used = {f"{m.device}, {str(m.dtype).removeprefix('torch.')}" for m in self._models.values()}
+        return "; ".join(sorted(used))
+
+    @property
     def seconds_per_step(self) -> float | None:
         """The running mean of one forward pass in seconds; None before the first."""
         return self._machine.seconds_per_tick

@@ -62,7 +62,7 @@ class Room:
         self, config: Config, store: Store, models: Mapping[str, ModelInfo]
     ) -> AsyncIterator[App]:
         """Run the bot on an open store."""
-        app = App(config=config, store=store, engine=self.engine, models=models, device="test")
+        app = App(config=config, store=store, engine=self.engine, models=models)
         self.current = app
         async with app:
             task = asyncio.create_task(app.run(self.pg.token))

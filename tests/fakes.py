@@ -72,6 +72,7 @@ class FakeEngine:
         self, *, models: tuple[str, ...] = ("emoji",), seconds_per_step: float | None = 0.1
     ) -> None:
         self.models = models
+        self.device = "a fake device"
         self.seconds_per_step = seconds_per_step
         self.submitted: list[Params] = []
         self.sources: list[Image.Image | None] = []

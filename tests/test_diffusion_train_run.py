@@ -4,6 +4,7 @@ that paints.
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from safetensors.torch import load_file
 
 from diffusion import Params, generate, load_model
 from diffusion.train import run
+from diffusion.train.denoiser import train_denoiser
 from diffusion.train.state import Progress
+from diffusion.train.vae import train_vae
 from tests.workbench import workshop
 
 
@@ -69,11 +72,10 @@ def _metadata(path: Path) -> str:
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped at step 50 after the state of step 25: the end is bit for bit that of an unbroken
-    run.
-    """
-    for module in (run.train_vae, run.train_denoiser):
-        monkeypatch.setitem(module.__kwdefaults__, "save_every", 25)
+    """Stopped at step 50 with the state of step 25, the end is bit for bit that of an unbroken run."""
+    for function in (train_vae, train_denoiser):
+        defaults: dict[str, object] = function.__kwdefaults__ or {}
+        monkeypatch.setitem(defaults, "save_every", 25)
     states = []
     for name in ("whole", "broken"):
         shop = workshop(tmp_path / name, vae_samples=480, denoiser_samples=480)
@@ -127,7 +129,7 @@ def test_workers_share_a_batch_and_agree_with_one(tmp_path: Path) -> None:
     network = Denoiser(text.model, unet)
 
     def gradient(workers: int, batch: int, seed: int) -> torch.Tensor:
-        recipe = run.replace(shop.preset.denoiser, workers=workers, batch=batch)
+        recipe = replace(shop.preset.denoiser, workers=workers, batch=batch)
         GradientStep(network, batches, alphas, recipe)(seed)
         return torch.cat([p.grad.flatten() for p in unet.out.parameters() if p.grad is not None])
 

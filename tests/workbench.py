@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ SHAPES = ("square", "disc", "bar")
 def write_shapes(folder: Path, size: int = 32) -> list[Row]:
     """Write art-<size>.npy and index.json: three shapes in three colours and two styles."""
     folder.mkdir(parents=True)
-    art, rows = [], []
+    art: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
+    rows: list[Row] = []
     y, x = np.mgrid[:size, :size] - size / 2 + 0.5
     masks = {
         "square": np.maximum(abs(x), abs(y)) < size / 3,

@@ -59,4 +59,4 @@ def line_of(services: Services, job: Job) -> QueueLine:
 def machine(services: Services) -> str:
     """Say what the bot runs on, and for how long."""
     up = texts.seconds(time.monotonic() - services.started).removeprefix("~")
-    return f"{services.device} · {jobs.software()} · up {up}"
+    return f"{services.engine.device} · {jobs.software()} · up {up}"
