@@ -72,7 +72,7 @@ def _metadata(path: Path) -> str:
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped at step 50 with the state of step 25, the end is bit for bit that of an unbroken run."""
+    """Stopped at step 50 with the state of step 25, it ends bit for bit like an unbroken run."""
     for function in (train_vae, train_denoiser):
         defaults: dict[str, object] = function.__kwdefaults__ or {}
         monkeypatch.setitem(defaults, "save_every", 25)
