@@ -58,10 +58,13 @@ def decoder(
 def denoiser(
     folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 120, threads: Threads = 1
 ) -> None:
-    """Train the text encoder and the U-Net."""
-    from diffusion.train.run import run_denoiser
+    """Train the text encoder and the U-Net; ends with a sheet of samples, sheet.png."""
+    from diffusion.train.run import run_denoiser, run_export, sample_sheet
 
-    run_denoiser(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+    workshop = _workshop(folder, preset, threads)
+    run_denoiser(workshop, minutes=minutes, report=_report)
+    run_export(workshop, workshop.run / "model")
+    sample_sheet(workshop.run / "model", workshop.run / "sheet.png")
 
 
 @train.command()
