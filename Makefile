@@ -40,7 +40,7 @@ clean: ## Remove the virtual environment and caches; never data/
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Easel needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(ROOT) apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(ROOT) apt-get update -qq; $(ROOT) apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 	@$(PIP) install --quiet --upgrade 'pip>=25.1'
 
 $(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python

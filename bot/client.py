@@ -58,6 +58,8 @@ class EaselClient(discord.Client):
     services: "Services"
 
     def __init__(self, *, status: str, guilds: tuple[int, ...]) -> None:
+        # Nothing here speaks: that the voice libraries are missing is no news to an admin.
+        discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
         super().__init__(
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from diffusion.pictures import read_parameters
 from storage import JobKind, JobState, Store
 from tests.bot_room import QUICK, finished
 
+Pixels: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 PROMPT = "a red heart --ar 3:2 --seed 7"
 
 
