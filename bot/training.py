@@ -78,12 +78,16 @@ def export(folder: Folder = _FOLDER, preset: Preset = "cpu", out: Path = Path("m
 
 @train.command()
 def score(
-    model: str = "emoji", folder: Folder = _FOLDER, prompts: int = 100, preset: Preset = "cpu"
+    model: str = "emoji",
+    folder: Folder = _FOLDER,
+    prompts: int = 100,
+    preset: Preset = "cpu",
+    held_out: Annotated[bool, typer.Option("--held-out", help="Pairs never trained.")] = False,
 ) -> None:
     """Let the judge name pictures of trained prompts among 100; print the score as JSON."""
     from diffusion.train.run import score_model
 
-    told = score_model(_workshop(folder, preset, 0), model, prompts=prompts)
+    told = score_model(_workshop(folder, preset, 0), model, prompts=prompts, held_out=held_out)
     Console(highlight=False, markup=False, soft_wrap=True).print(told)
 
 

@@ -187,6 +187,7 @@ def train_denoiser(
     load_state(state, networks=networks, optimiser=optimiser, average=average, progress=progress)
     gradient_step = GradientStep(network, batches, alphas_cumprod, recipe)
     named = {f"{part}.{n}": p for part, net in networks.items() for n, p in net.named_parameters()}
+    average.begin(named)
     budget, before, running = Budget(minutes=minutes), progress.seconds, 0.0
     while progress.samples < recipe.total_samples and not budget.over:
         optimiser.param_groups[0]["lr"] = recipe.learning_rate * cosine(

@@ -66,13 +66,13 @@ class Workshop:
         """Where this preset keeps its states."""
         return self.folder / f"run-{self.name}"
 
-    def rows(self) -> list[Row]:
-        """Return the drawings the denoiser is trained on."""
+    def rows(self, *, held_out: bool = False) -> list[Row]:
+        """Return the drawings the denoiser is trained on, or those kept from it."""
         return select(
             read_index(self.folder / "art"),
             styles=self.preset.styles,
             preset=self.preset.names,
-            held_out=False,
+            held_out=held_out,
         )
 
     def pixels(self) -> Pixels:
@@ -211,13 +211,15 @@ def _art(workshop: Workshop, rows: Sequence[Row]) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
-def score_model(workshop: Workshop, model: str, *, prompts: int = 100, seed: int = 7) -> str:
-    """Paint `prompts` trained captions and return the judge's score as JSON.
+def score_model(
+    workshop: Workshop, model: str, *, prompts: int = 100, held_out: bool = False, seed: int = 7
+) -> str:
+    """Paint captions of trained (or held-out) drawings; return the judge's score as JSON.
 
     Two pictures a prompt, the model's own defaults, prompts and seeds fixed by `seed`.
     """
     loaded = load_model(model)
-    rows = workshop.rows()
+    rows = workshop.rows(held_out=held_out)
     chosen = np.random.default_rng(seed).permutation(len(rows))[:prompts]
     picked = [rows[int(i)] for i in chosen]
     pictures, names, styles = [], [], []

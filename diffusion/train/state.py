@@ -37,11 +37,14 @@ class Average:
     updates: int = 0
     shadow: dict[str, Tensor] = field(default_factory=dict)
 
+    def begin(self, parameters: Mapping[str, Tensor]) -> None:
+        """Start from these values, unless a state was restored."""
+        if not self.shadow:
+            self.shadow = {name: p.detach().clone() for name, p in parameters.items()}
+
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor]) -> None:
         """Move every shadow towards its parameter."""
-        if not self.shadow:
-            self.shadow = {name: p.detach().clone() for name, p in parameters.items()}
         self.updates += 1
         weight = 1.0 - min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, parameter in parameters.items():

@@ -136,6 +136,7 @@ def train_vae(
     load_state(
         state, networks={"vae": vae}, optimiser=optimiser, average=average, progress=progress
     )
+    average.begin(trained)
     art = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     budget, before = Budget(minutes=minutes), progress.seconds
     while progress.samples < recipe.total_samples and not budget.over:

@@ -1,0 +1,39 @@
+"""`easel train`: each part is a command that stops by its clock and goes on where it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from bot.__main__ import app
+from tests.workbench import write_shapes
+
+
+def run(*arguments: str | Path) -> str:
+    done = CliRunner().invoke(app, ["train", *map(str, arguments)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.mark.timeout(120)
+def test_the_parts_make_a_model_one_after_the_other(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "art")
+    at = ("--folder", tmp_path, "--preset", "tiny")
+    first = run("vae", *at, "--minutes", "1")
+    assert "vae: 400 samples" in first
+    assert "samples" not in run("vae", *at, "--minutes", "1"), "there is nothing left to do"
+    run("denoiser", *at, "--minutes", "0")
+    with Image.open(tmp_path / "run-tiny" / "sheet.png") as sheet:
+        assert sheet.size == (16 * 32, 4 * 32)
+    run("export", *at, "--out", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["training"]["vae"]["samples"] == 400
+    assert config["training"]["drawings"] == 18
+
+
+def test_an_unknown_preset_is_a_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "vae", "--folder", str(tmp_path), "--preset", "huge"])
+    assert done.exit_code == 2
+    assert "cpu, gpu, tiny" in done.output
