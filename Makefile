@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench clean chromium
+.PHONY: help demo test test-slow lint types format bench bench-peer clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -32,6 +32,9 @@ format: $(VENV)/.development ## Rewrite the code the way `make lint` wants it
 
 bench: $(VENV)/.development ## Print the figures of the README
 	$(BIN)/easel bench
+
+bench-peer: $(VENV)/.development ## The same grid by Easel and by diffusers, in turn: a ratio
+	$(BIN)/python -m tests.benchmarks.grid_against_diffusers 15
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

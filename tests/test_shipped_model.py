@@ -12,14 +12,15 @@ from diffusion import Engine, Model, Params, describe_model, generate, load_mode
 from diffusion.info import model_folder
 from diffusion.train.judge import Judge, judge_names
 
-# Twenty trained names of every kind; the bar is what the first version reaches, less its error.
+# Twenty trained names of every kind; the first version reaches 0.93, and the bar leaves room for
+# the rounding of another machine.
 NAMES = (
     "red heart", "blue heart", "smiling face", "crying face", "cat face", "dog face", "panda",
     "frog",
     "red apple", "banana", "strawberry", "watermelon", "sunflower", "evergreen tree", "star", "sun",
     "rainbow", "soccer ball", "snowman", "pig face",
 )  # fmt: skip
-BAR = 0.45
+BAR = 0.8
 
 
 @pytest.fixture(scope="module")
