@@ -92,12 +92,13 @@ def score(
 
 
 def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":
+    from diffusion.device import choose_device
     from diffusion.train.run import open_workshop, use_threads
 
     if threads:
         use_threads(threads)
     try:
-        return open_workshop(folder, preset)
+        return open_workshop(folder, preset, device=choose_device().device)
     except KeyError as error:
         raise typer.BadParameter(str(error.args[0])) from None
 

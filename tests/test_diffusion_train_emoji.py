@@ -11,12 +11,13 @@ from diffusion.networks.vae import AutoencoderKL
 from diffusion.schedules import NoiseSchedule
 from diffusion.train import emoji
 from diffusion.train.denoiser import stratified_timesteps
+from diffusion.train.presets import PRESETS, TINY
 from diffusion.train.vae import composite, cosine, reconstruction_loss
 from tests.parity.twins import fill
 
 
 def tiny_vae() -> AutoencoderKL:
-    vae = AutoencoderKL(emoji.TINY.vae.config).eval().requires_grad_(False)
+    vae = AutoencoderKL(TINY.vae.config).eval().requires_grad_(False)
     fill(vae, seed=3)
     return vae
 
@@ -25,9 +26,9 @@ def art(count: int = 12, size: int = 32) -> torch.Tensor:
     return torch.rand(count, 4, size, size, generator=torch.Generator().manual_seed(2))
 
 
-@pytest.mark.parametrize("name", emoji.PRESETS)
+@pytest.mark.parametrize("name", PRESETS)
 def test_presets_fit_together(name: str) -> None:
-    preset = emoji.PRESETS[name]
+    preset = PRESETS[name]
     assert preset.unet.in_channels == preset.vae.config.z_channels == preset.unet.out_channels
     assert preset.unet.context_dim == preset.text_width
     assert preset.denoiser.batch % preset.denoiser.workers == 0

@@ -11,6 +11,7 @@ from PIL import Image
 from diffusion import Engine, Model, Params, describe_model, generate, load_model
 from diffusion.info import model_folder
 from diffusion.train.judge import Judge, judge_names
+from diffusion.train.run import native_params
 
 # Twenty trained names of every kind; the first version reaches 0.93, and the bar leaves room for
 # the rounding of another machine.
@@ -26,21 +27,6 @@ BAR = 0.8
 @pytest.fixture(scope="module")
 def model() -> Model:
     return load_model("emoji")
-
-
-def params_for(prompt: str, model: Model, *, images: int = 4, seed: int = 1) -> Params:
-    info = model.info
-    return Params(
-        prompt=prompt,
-        seed=seed,
-        steps=info.defaults.steps,
-        guidance_scale=info.defaults.guidance_scale,
-        sampler=info.defaults.sampler,
-        schedule=info.defaults.schedule,
-        width=info.native_width,
-        height=info.native_height,
-        images=images,
-    )
 
 
 def paint(params: Params, model: Model) -> tuple[Image.Image, ...]:
@@ -75,7 +61,7 @@ def hue(picture: Image.Image) -> float:
 def test_hearts_have_the_colour_they_are_asked_for(
     model: Model, prompt: str, degrees: float
 ) -> None:
-    for picture in paint(params_for(prompt, model, images=2), model):
+    for picture in paint(native_params(model, prompt, seed=1, images=2), model):
         assert abs((hue(picture) - degrees + 180) % 360 - 180) < 35
 
 
@@ -84,7 +70,7 @@ async def test_a_judge_names_what_was_asked_for(model: Model) -> None:
 
         async def grid(name: str) -> tuple[Image.Image, ...]:
             pictures: tuple[Image.Image, ...] = ()
-            params = replace(params_for(name, model, images=2), steps=15)
+            params = replace(native_params(model, name, seed=1, images=2), steps=15)
             async for step in engine.submit(params):
                 pictures = step.pictures or pictures
             return pictures
@@ -100,7 +86,7 @@ async def test_a_judge_names_what_was_asked_for(model: Model) -> None:
 
 def test_wide_pictures_have_one_heart_in_the_middle(model: Model) -> None:
     (picture,) = paint(
-        replace(params_for("red heart", model, images=1), width=80, height=56), model
+        replace(native_params(model, "red heart", seed=1, images=1), width=80, height=56), model
     )
     assert picture.size == (80, 56)
     pixels = np.asarray(picture, dtype=float)

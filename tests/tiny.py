@@ -13,10 +13,11 @@ from diffusion.model import Model, load_model
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.train import emoji
 from diffusion.train.captions import train_tokenizer
+from diffusion.train.presets import TINY
 from tests.parity.twins import fill
 
 CAPTIONS = ["a red heart", "a blue fish, 3d style", "cat face on a green background"] * 3
-PRESET = replace(emoji.TINY, pixels=32)
+PRESET = replace(TINY, pixels=32)
 
 
 def write_tiny(folder: Path, *, seed: int = 1) -> Path:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from diffusion.train import emoji
 from diffusion.train.data import Row, write_index
+from diffusion.train.presets import TINY
 from diffusion.train.run import Workshop
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 160, 60), "blue": (40, 80, 220)}
@@ -57,8 +57,8 @@ def workshop(folder: Path, *, vae_samples: int = 80, denoiser_samples: int = 160
     """A workshop with the shapes and a preset of a few steps."""
     write_shapes(folder / "art")
     preset = replace(
-        emoji.TINY,
-        vae=replace(emoji.TINY.vae, total_samples=vae_samples),
-        denoiser=replace(emoji.TINY.denoiser, total_samples=denoiser_samples),
+        TINY,
+        vae=replace(TINY.vae, total_samples=vae_samples),
+        denoiser=replace(TINY.denoiser, total_samples=denoiser_samples),
     )
     return Workshop(folder=folder, preset=preset, name="tiny")

@@ -20,7 +20,7 @@ from transformers import CLIPTextModel
 from diffusion.networks.unet import UNet
 from diffusion.text import hidden_states
 from diffusion.train.state import Average, Budget, Progress, load_state, save_state
-from diffusion.train.vae import cosine
+from diffusion.train.vae import cosine, half_precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +95,20 @@ def velocity_loss(
     tokens: Tensor,
     alphas_cumprod: Tensor,
     generator: torch.Generator,
+    device: str = "cpu",
 ) -> Tensor:
-    """Return the mean squared error of the predicted velocity at random timesteps (Algorithm 1)."""
+    """Return the mean squared error of the predicted velocity at random timesteps (Algorithm 1).
+
+    Everything is drawn on the CPU, so that a device changes the rounding and nothing else.
+    """
     t = stratified_timesteps(len(latents), len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator)
     a = alphas_cumprod[t].sqrt()[:, None, None, None]
     s = (1 - alphas_cumprod[t]).sqrt()[:, None, None, None]
-    predicted = network(a * latents + s * noise, t, tokens)
-    return torch.nn.functional.mse_loss(predicted, a * noise - s * latents)
+    noisy, velocity = (a * latents + s * noise).to(device), (a * noise - s * latents).to(device)
+    with half_precision(device):
+        predicted = network(noisy, t.to(device), tokens.to(device))
+    return torch.nn.functional.mse_loss(predicted.float(), velocity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +134,14 @@ class GradientStep:
     """One batch's loss and gradients, shared out between several threads."""
 
     def __init__(
-        self, network: Denoiser, batches: Batches, alphas_cumprod: Tensor, recipe: DenoiserRecipe
+        self,
+        network: Denoiser,
+        batches: Batches,
+        alphas_cumprod: Tensor,
+        recipe: DenoiserRecipe,
+        device: str = "cpu",
     ) -> None:
+        self.device = device
         self.network = network
         self.batches = batches
         self.alphas_cumprod = alphas_cumprod
@@ -152,7 +164,9 @@ class GradientStep:
     def _work(self, seed: int) -> tuple[float, tuple[Tensor, ...]]:
         generator = torch.Generator().manual_seed(seed)
         latents, tokens = self.batches.draw(self.share, generator)
-        loss = velocity_loss(self.network, latents, tokens, self.alphas_cumprod, generator)
+        loss = velocity_loss(
+            self.network, latents, tokens, self.alphas_cumprod, generator, self.device
+        )
         gradients = torch.autograd.grad(loss, self.parameters)
         return float(loss.detach()), gradients
 
@@ -167,12 +181,13 @@ def train_denoiser(
     minutes: float,
     report: Callable[[Progress], None],
     save_every: int = 400,
+    device: str = "cpu",
 ) -> Average:
     """Train (or go on training) "text" and "unet"; return the averaged weights.
 
     State goes to `folder`/denoiser-state.safetensors. Stops after `minutes` or at the recipe's end.
     """
-    network = Denoiser(networks["text"], networks["unet"])  # type: ignore[arg-type]
+    network = Denoiser(networks["text"], networks["unet"]).to(device)  # type: ignore[arg-type]
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01
     )
@@ -185,7 +200,7 @@ def train_denoiser(
         )
 
     load_state(state, networks=networks, optimiser=optimiser, average=average, progress=progress)
-    gradient_step = GradientStep(network, batches, alphas_cumprod, recipe)
+    gradient_step = GradientStep(network, batches, alphas_cumprod, recipe, device)
     named = {f"{part}.{n}": p for part, net in networks.items() for n, p in net.named_parameters()}
     average.begin(named)
     budget, before, running = Budget(minutes=minutes), progress.seconds, 0.0

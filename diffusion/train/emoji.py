@@ -1,14 +1,13 @@
 """The shipped model from data set to files: sizes, caches of latents, export.
 
-Promises: every number of the recipe stands here, by preset ("cpu": two cores for two hours; "gpu":
-plan A; "tiny": a minute, for tests). The files use the key names of Stable Diffusion, so the
+Promises: the files use the key names of Stable Diffusion, so the
 shipped model goes through the same loader as everybody's checkpoint.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +16,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from diffusion.networks.unet import UNet, UNetConfig
-from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import AutoencoderKL
 from diffusion.text import TextConfig, TextEncoder, build_text_model
 from diffusion.train.captions import (
     BACKGROUNDS,
@@ -32,9 +31,10 @@ from diffusion.train.captions import (
 )
 from diffusion.train.captions import corpus as caption_corpus
 from diffusion.train.data import Pixels, Row
-from diffusion.train.denoiser import Batches, DenoiserRecipe, LatentCache
+from diffusion.train.denoiser import Batches, LatentCache
+from diffusion.train.presets import EmojiPreset
 from diffusion.train.state import write_atomically
-from diffusion.train.vae import VAERecipe, composite
+from diffusion.train.vae import composite
 
 SCHEDULE: Final = {
     "beta_schedule": "cosine",
@@ -49,135 +49,6 @@ SCHEDULE: Final = {
 RATES: Final = Rates(no_style=0.25, background=0.15)
 # Colours behind the drawings are drawn from their own stream, apart from the captions.
 CACHE_SEED: Final = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmojiPreset:
-    """Everything that sizes one training run.
-
-    styles, names: what the denoiser learns; vae_styles: what the autoencoder sees, all names.
-    """
-
-    styles: tuple[str, ...]
-    vae_styles: tuple[str, ...]
-    names: str
-    pixels: int
-    vocabulary: int
-    vae: VAERecipe
-    unet: UNetConfig
-    text_width: int
-    text_layers: int
-    window: int
-    denoiser: DenoiserRecipe
-    variants: int
-    display_scale: int
-
-
-CPU: Final = EmojiPreset(
-    styles=("3d", "twemoji"),
-    vae_styles=("3d", "twemoji", "noto"),
-    names="known",
-    pixels=64,
-    vocabulary=3000,
-    vae=VAERecipe(
-        config=VAEConfig(
-            channels=64,
-            channel_mult=(1, 2),
-            num_res_blocks=1,
-            z_channels=8,
-            scaling_factor=1.0,
-            patch_size=4,
-        ),
-        total_samples=42_000,
-    ),
-    unet=UNetConfig(
-        in_channels=8,
-        out_channels=8,
-        model_channels=96,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        transformer_depth=(1, 1),
-        heads=None,
-        head_dim=32,
-        context_dim=192,
-    ),
-    text_width=192,
-    text_layers=3,
-    window=24,
-    denoiser=DenoiserRecipe(workers=2, total_samples=256_000),
-    variants=8,
-    display_scale=4,
-)
-
-_ALL: Final = ("3d", "noto", "blob", "fluent flat", "twemoji", "emojitwo", "fxemoji", "streamline")
-GPU: Final = EmojiPreset(
-    styles=_ALL,
-    vae_styles=_ALL,
-    names="all",
-    pixels=128,
-    vocabulary=3000,
-    vae=VAERecipe(
-        config=VAEConfig(channels=32, num_res_blocks=1, z_channels=4, scaling_factor=1.0),
-        batch=64,
-        total_samples=600_000,
-    ),
-    unet=UNetConfig(
-        in_channels=4,
-        out_channels=4,
-        model_channels=64,
-        channel_mult=(1, 2, 4),
-        num_res_blocks=1,
-        transformer_depth=(0, 1, 1),
-        heads=None,
-        head_dim=32,
-        context_dim=256,
-    ),
-    text_width=256,
-    text_layers=4,
-    window=77,
-    denoiser=DenoiserRecipe(batch=1024, learning_rate=1e-3, total_samples=12_000_000),
-    variants=8,
-    display_scale=2,
-)
-
-TINY: Final = EmojiPreset(
-    styles=("3d", "twemoji"),
-    vae_styles=("3d", "twemoji"),
-    names="all",
-    pixels=32,
-    vocabulary=600,
-    vae=VAERecipe(
-        config=VAEConfig(
-            channels=32,
-            channel_mult=(1, 1),
-            num_res_blocks=1,
-            z_channels=4,
-            scaling_factor=1.0,
-            patch_size=4,
-        ),
-        batch=8,
-        total_samples=400,
-    ),
-    unet=UNetConfig(
-        in_channels=4,
-        out_channels=4,
-        model_channels=32,
-        channel_mult=(1, 2),
-        num_res_blocks=1,
-        transformer_depth=(0, 1),
-        heads=None,
-        head_dim=32,
-        context_dim=32,
-    ),
-    text_width=32,
-    text_layers=1,
-    window=16,
-    denoiser=DenoiserRecipe(batch=8, total_samples=960),
-    variants=2,
-    display_scale=1,
-)
-
-PRESETS: Final[Mapping[str, EmojiPreset]] = {"cpu": CPU, "gpu": GPU, "tiny": TINY}
 
 
 def text_config(preset: EmojiPreset, tokenizer: Tokenizer) -> TextConfig:

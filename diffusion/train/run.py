@@ -27,6 +27,7 @@ from diffusion.train.captions import full_caption
 from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
 from diffusion.train.judge import Judge, judge_names
+from diffusion.train.presets import PRESETS, EmojiPreset
 from diffusion.train.state import Average, Progress
 from diffusion.train.vae import train_vae
 
@@ -58,8 +59,9 @@ class Workshop:
     """A folder in which a preset is trained."""
 
     folder: Path
-    preset: emoji.EmojiPreset
+    preset: EmojiPreset
     name: str
+    device: str = "cpu"
 
     @property
     def run(self) -> Path:
@@ -80,11 +82,11 @@ class Workshop:
         return read_art(self.folder / "art", self.preset.pixels)
 
 
-def open_workshop(folder: Path, preset: str) -> Workshop:
+def open_workshop(folder: Path, preset: str, *, device: str = "cpu") -> Workshop:
     """Return the workshop of a preset by name; KeyError names the ones there are."""
-    if preset not in emoji.PRESETS:
-        raise KeyError(f"no preset {preset!r}; there are {', '.join(emoji.PRESETS)}")
-    return Workshop(folder=folder, preset=emoji.PRESETS[preset], name=preset)
+    if preset not in PRESETS:
+        raise KeyError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
+    return Workshop(folder=folder, preset=PRESETS[preset], name=preset, device=device)
 
 
 def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
@@ -100,6 +102,7 @@ def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
         recipe=workshop.preset.vae,
         minutes=minutes,
         report=lambda progress: report("vae", progress),
+        device=workshop.device,
     )
 
 
@@ -114,6 +117,7 @@ def run_decoder(workshop: Workshop, *, minutes: float, report: Report) -> None:
         minutes=minutes,
         report=lambda progress: report("decoder", progress),
         decoder_of=_averaged(workshop, "vae"),
+        device=workshop.device,
     )
 
 
@@ -172,6 +176,7 @@ def run_denoiser(
         recipe=recipe,
         minutes=minutes,
         report=lambda progress: report("denoiser", progress),
+        device=workshop.device,
     )
 
 
@@ -224,7 +229,7 @@ def score_model(
     picked = [rows[int(i)] for i in chosen]
     pictures, names, styles = [], [], []
     for row in picked:
-        params = _native_params(loaded, full_caption(row.name, row.style), seed=seed, images=2)
+        params = native_params(loaded, full_caption(row.name, row.style), seed=seed, images=2)
         *_, last = generate(loaded, params)
         pictures += list(last.pictures or ())
         names += [row.name] * params.images
@@ -232,7 +237,8 @@ def score_model(
     return json.dumps(asdict(judge_names(Judge.load(), pictures, names, styles)), indent=1)
 
 
-def _native_params(model: Model, prompt: str, *, seed: int, images: int) -> Params:
+def native_params(model: Model, prompt: str, *, seed: int, images: int = 4) -> Params:
+    """Return a prompt's params with everything else as the model likes it best."""
     info = model.info
     return Params(
         prompt=prompt,
@@ -252,7 +258,7 @@ def sample_sheet(model_folder: Path, path: Path, *, prompts: Sequence[str] = SHE
     model = load_model(model_folder)
     columns = []
     for prompt in prompts:
-        params = _native_params(model, prompt, seed=1, images=4)
+        params = native_params(model, prompt, seed=1, images=4)
         *_, last = generate(model, params)
         columns.append(last.pictures or ())
     width, height = model.info.native_width, model.info.native_height

@@ -38,9 +38,10 @@ class Average:
     shadow: dict[str, Tensor] = field(default_factory=dict)
 
     def begin(self, parameters: Mapping[str, Tensor]) -> None:
-        """Start from these values, unless a state was restored."""
+        """Start from these values, or put what was restored on their devices."""
         if not self.shadow:
             self.shadow = {name: p.detach().clone() for name, p in parameters.items()}
+        self.shadow = {name: t.to(parameters[name].device) for name, t in self.shadow.items()}
 
     @torch.no_grad()
     def update(self, parameters: Mapping[str, Tensor]) -> None:

@@ -35,6 +35,12 @@ class VAERecipe:
     seed: int = 1
 
 
+def half_precision(device: str) -> torch.autocast:
+    """Run a block in bfloat16 on a GPU; a CPU without native support would be 20 times slower."""
+    kind = torch.device(device).type
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
+
+
 def composite(art: Tensor, background: Tensor) -> Tensor:
     """Lay N x 4 x H x W straight-alpha art in [0, 1] on N x 3 colours; return N x 3 x H x W in [-1,
     1].
@@ -112,6 +118,7 @@ def train_vae(
     report: Callable[[Progress], None],
     save_every: int = 500,
     decoder_of: AutoencoderKL | None = None,
+    device: str = "cpu",
 ) -> AutoencoderKL:
     """Train (or go on training) on N x H x W x 4 art; return the network with averaged weights.
 
@@ -123,6 +130,7 @@ def train_vae(
     vae, part = (
         (AutoencoderKL(recipe.config), "vae") if decoder_of is None else (decoder_of, "decoder")
     )
+    vae.to(device)
     trained = _trained(vae, decoder_only=decoder_of is not None)
     optimiser = torch.optim.AdamW(trained.values(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01)
     average, progress = Average(decay=0.998), Progress()
@@ -144,7 +152,9 @@ def train_vae(
         optimiser.param_groups[0]["lr"] = rate
         # One seed a step, so that a run that was stopped goes on as if it had not been.
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + progress.steps)
-        loss = _loss(vae, _draw(art, recipe.batch, generator), generator, recipe.kl_weight)
+        images = _draw(art, recipe.batch, generator).to(device)
+        with half_precision(device):
+            loss = _loss(vae, images, generator, recipe.kl_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
@@ -184,6 +194,7 @@ def _finish(
     vae: AutoencoderKL, average: Average, art: Tensor, path: Path, progress: Progress
 ) -> None:
     """Put the averaged weights in and write what they can do."""
+    vae.cpu()
     weights = {n.removeprefix("vae."): t for n, t in average.shadow.items()}
     vae.load_state_dict({**vae.state_dict(), **weights})
     vae.eval().requires_grad_(requires_grad=False)
@@ -198,7 +209,7 @@ def _loss(
     vae: AutoencoderKL, images: Tensor, generator: torch.Generator, kl_weight: float
 ) -> Tensor:
     mean, logvar = vae.moments(images)
-    noise = torch.randn(mean.shape, generator=generator)
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
     decoded = vae.decode((mean + torch.exp(0.5 * logvar) * noise) * vae.config.scaling_factor)
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
     return reconstruction_loss(decoded, images) + kl_weight * kl

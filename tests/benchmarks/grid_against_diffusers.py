@@ -18,6 +18,7 @@ from rich.console import Console
 from diffusion import Params, generate
 from diffusion.model import Model, load_model
 from diffusion.pixels import pictures_from
+from diffusion.train.run import native_params
 from tests.parity.twins import peer_unet, peer_vae
 
 
@@ -63,17 +64,8 @@ def main(pairs: int = 10, threads: int | None = None) -> None:
     if threads:
         torch.set_num_threads(threads)
     model = load_model("emoji")
-    peer, defaults = Peer(model), model.info.defaults
-    params = Params(
-        prompt="red heart",
-        seed=1,
-        steps=defaults.steps,
-        guidance_scale=defaults.guidance_scale,
-        sampler="dpmpp_2m",
-        schedule="karras",
-        width=model.info.native_width,
-        height=model.info.native_height,
-    )
+    peer = Peer(model)
+    params = native_params(model, "red heart", seed=1)
     shape = model.latent_shape(params.width, params.height)
     noise = torch.stack(
         [torch.randn(shape, generator=torch.Generator().manual_seed(1 + i)) for i in range(4)]
