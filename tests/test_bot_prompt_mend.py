@@ -5,6 +5,7 @@ from bot.prompt.mend import clip, nearest, splice
 
 def test_nearest() -> None:
     assert nearest("apsect", ("ar", "aspect", "seed")) == "aspect"
+    assert nearest("ra", ("raw", "ar", "r")) == "ar"
     assert nearest("zzz", ("ar", "aspect")) is None
     assert nearest("", ("ar",)) is None
     assert nearest("x" * 10_000, ("ar",)) is None

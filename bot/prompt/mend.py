@@ -9,7 +9,10 @@ SHOWN: Final = 40
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
     """Return the known name that looks most like the word, or None when none does."""
-    found = difflib.get_close_matches(word[:SHOWN], list(names), n=1, cutoff=0.6)
+    known, word = list(names), word[:SHOWN]
+    # Swapped letters are the commonest slip, and in short names difflib sees nothing alike.
+    swapped = [name for name in known if sorted(name) == sorted(word)]
+    found = swapped or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return found[0] if found else None
 
 
