@@ -171,7 +171,8 @@ class Studio(discord.Client):
 
     def _board(self) -> app_commands.Command[discord.app_commands.Group, ..., None]:
         @app_commands.command(name="board", description="Show the newer components")
-        async def board(interaction: Press) -> None:
+        async def board(interaction: Press, note: str = "") -> None:
+            self.calls.append({"board": note})
             files = [
                 picture("crimson", "one.png", "a red heart"),
                 picture("royalblue", "two.png", "a blue fish"),

@@ -79,6 +79,17 @@ async def test_options_are_typed_and_wrong_values_never_leave_the_page(
     ]
 
 
+async def test_a_command_that_needs_nothing_is_sent_at_once(visit: Visit, studio: Studio) -> None:
+    page = await visit()
+    await composer(page).press_sequentially("/board")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Add option note")).to_be_visible()
+    await expect(option(page, "note")).to_have_count(0)
+    await page.keyboard.press("Enter")
+    await expect(messages(page).last).to_contain_text(re.compile(r"Alice\s*used\s*/board"))
+    assert studio.calls == [{"board": ""}]
+
+
 async def test_escape_and_backspace_leave_a_command(visit: Visit) -> None:
     page = await visit()
     await composer(page).press_sequentially("/imagine ")

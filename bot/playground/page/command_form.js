@@ -35,9 +35,9 @@ export class CommandForm {
     this.name.textContent = `/${entry.name}`;
     this.node.setAttribute("aria-label", `Command /${entry.name}`);
     this.node.hidden = false;
+    // Optional options wait to be asked for, so that Enter sends a command that needs nothing.
     const wanted = entry.options.filter((option) => option.required || values[option.name] !== undefined);
-    const shown = wanted.length ? wanted : entry.options.slice(0, 1);
-    for (const option of shown) this.#add(option, values[option.name]);
+    for (const option of wanted) this.#add(option, values[option.name]);
     this.#drawMore();
     this.host.hint(entry.description);
     this.focus();
