@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from bot import texts
 from bot.config import Config, StorageConfig
 from bot.exits import Exit
 from bot.playground import Playground, aim
@@ -37,10 +38,8 @@ async def _start(playground: Playground, port: int) -> None:
     try:
         await playground.start()
     except OSError as error:
-        raise Exit(
-            f"Port {port} on 127.0.0.1 cannot be used ({error.strerror or error}). "
-            "Another program has it; choose another one with --port, or 0 for any free one."
-        ) from error
+        forbidden = isinstance(error, PermissionError)
+        raise Exit((texts.port_forbidden if forbidden else texts.port_in_use)(port)) from error
 
 
 def demo(*, port: int, folder: Path, announce: Callable[[str], None]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import discord
 from watchfiles import awatch
 
+from bot import texts
 from bot.app import App
 from bot.config import Config, ConfigError, reload
 from bot.exits import SOFTWARE, Exit
@@ -62,10 +63,7 @@ async def _run(app: App, token: str) -> None:
     try:
         await app.run(token)
     except discord.LoginFailure:
-        raise Exit(
-            "Discord refused the token. Make a new one on the Bot page of your application and "
-            "put it into DISCORD_TOKEN."
-        ) from None
+        raise Exit(texts.login_refused()) from None
     except EngineDeadError as error:
         raise Exit(
             f"The engine died and the bot must be started again: {error}", code=SOFTWARE

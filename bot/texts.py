@@ -57,7 +57,6 @@ __all__ = [
     "QueueLine",
     "Result",
     "already_ended",
-    "already_in_use",
     "alt_text",
     "blocked_word",
     "cancelled",
@@ -90,6 +89,7 @@ __all__ = [
     "picture_gone",
     "plain",
     "poisoned",
+    "port_forbidden",
     "port_in_use",
     "posting",
     "prompt_error",
@@ -214,11 +214,6 @@ def already_ended() -> str:
     return "This job has already ended; there is nothing left to cancel."
 
 
-def already_in_use() -> str:
-    """Answer a second press while the first is still being worked on."""
-    return "That press is already being worked on."
-
-
 def delete_asked() -> str:
     """Ask before pictures are deleted."""
     return "Delete this message and its pictures for good?"
@@ -310,7 +305,15 @@ def internal_error(reference: str) -> str:
 
 def port_in_use(port: int) -> str:
     """Say that a port is taken."""
-    return f"Port {port} is in use by another program. Choose another with --port."
+    return (
+        f"Port {port} on 127.0.0.1 is in use by another program. Choose another with --port, or 0 "
+        "for any free one."
+    )
+
+
+def port_forbidden(port: int) -> str:
+    """Say that this user may not open a port."""
+    return f"Port {port} may not be opened by this user. Choose one from 1024 up with --port."
 
 
 def login_refused() -> str:

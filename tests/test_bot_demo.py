@@ -14,6 +14,7 @@ import pytest
 from bot import serving
 from bot.demo import run_demo
 from bot.exits import Exit
+from bot.playground import Playground
 from tests.fakes import FakeEngine, model_info
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +60,18 @@ async def test_a_port_in_use(fake_engine: FakeEngine, tmp_path: Path) -> None:
         holder.listen()
         with pytest.raises(Exit, match="--port") as caught:
             await run_demo(port=holder.getsockname()[1], folder=tmp_path, announce=lambda url: None)
+    assert caught.value.code == 78
+
+
+async def test_a_port_that_is_not_this_users(
+    fake_engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(playground: Playground) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Playground, "start", refuse)
+    with pytest.raises(Exit, match="may not be opened by this user") as caught:
+        await run_demo(port=80, folder=tmp_path, announce=lambda url: None)
     assert caught.value.code == 78
 
 

@@ -324,6 +324,7 @@ def test_every_sentence_fits_a_message_whatever_it_is_given(name: str) -> None:
         (texts.undeliverable(9), ("<#9>", "/show")),
         (texts.prompt_too_long(length=6000, limit=4000), ("6,000", "4,000")),
         (texts.port_in_use(8090), ("8090", "--port")),
+        (texts.port_forbidden(80), ("80", "--port")),
         (texts.login_refused(), ("DISCORD_TOKEN",)),
     ],
 )
