@@ -86,8 +86,8 @@ def pixels(pictures: tuple[Image.Image, ...]) -> np.ndarray[Any, np.dtype[np.int
 
 
 async def entered(backbone: Backbone) -> None:
-    """Wait until a forward pass has begun."""
-    await asyncio.to_thread(backbone.entered.acquire)
+    """Wait until a forward pass has begun; a broken engine must fail the test, not hang it."""
+    assert await asyncio.to_thread(backbone.entered.acquire, timeout=20), "no pass has begun"
 
 
 async def test_steps_arrive_in_order_and_the_last_brings_the_pictures() -> None:
