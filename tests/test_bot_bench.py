@@ -1,0 +1,20 @@
+"""`easel bench`: its arithmetic, and (slow) the whole measurement."""
+
+import pytest
+
+from bot.bench import measure_bot, percentile
+
+
+def test_percentiles_are_values_that_were_seen() -> None:
+    values = [float(v) for v in range(100, 0, -1)]
+    assert percentile(values, 0.5) == 51.0
+    assert percentile(values, 0.99) == 100.0
+    assert percentile([7.0], 0.99) == 7.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_every_figure_is_measured() -> None:
+    figures = {figure.name: figure for figure in await measure_bot()}
+    assert figures["/imagine to acknowledgement while painting, p99"].count == 100
+    assert figures["/imagine to grid, default settings"].value.endswith(" s")
