@@ -166,12 +166,12 @@ def models(config: ConfigOption = _DEFAULT_CONFIG) -> None:
 @app.command()
 def bench() -> None:
     """Measure this machine: start, memory, acknowledgement, grid, event loop. A few minutes."""
-    from bot.bench import measure_bot, measure_start
+    from bot.bench import measure_bot, measure_start, measure_store
     from bot.logs import configure
 
     configure(level="error", style="plain", stream=sys.stderr)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    for measure in (measure_start, measure_bot):
+    for measure in (measure_start, measure_store, measure_bot):
         for figure in asyncio.run(measure()):
             console.print(f"{figure.name}: {figure.value} (n = {figure.count})")
 

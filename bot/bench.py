@@ -19,6 +19,7 @@ from bot.config import Config, QueueConfig, StorageConfig
 from bot.loading import describe_models, load_engine
 from bot.playground import Ledger, MessageRecord, Playground, PlayInteraction, RateLimits, aim
 from storage import Store
+from storage.timing import measure_commits
 
 GRIDS: Final = 5
 ACKNOWLEDGEMENTS: Final = 100
@@ -74,6 +75,14 @@ async def measure_start(runs: int = 3) -> list[Figure]:
         ),
         Figure(name="memory when ready", value=f"{percentile(peaks, 0.5):.0f} MiB", count=runs),
     ]
+
+
+async def measure_store() -> list[Figure]:
+    """Time the commit that stands between a request and its acknowledgement."""
+    with TemporaryDirectory() as folder:
+        times = await measure_commits(Path(folder))
+    value = f"{times.p50_ms:.1f} / {times.p99_ms:.1f} ms"
+    return [Figure(name="commit of a job, p50 / p99", value=value, count=times.count)]
 
 
 async def measure_bot() -> list[Figure]:

@@ -43,7 +43,6 @@ from storage.records import (
 T = TypeVar("T")
 
 _FILE_THREADS: Final = 2
-_TO_BE_POSTED: Final = (JobState.RENDERED, JobState.POSTING)
 _PAGE: Final = 1000
 
 
@@ -172,11 +171,6 @@ class Store:
         return await self._database.read(
             partial(queue.in_states, states=sorted(OPEN_STATES), requester_id=requester_id)
         )
-
-    async def retry_ids(self) -> list[str]:
-        """Return the ids of jobs whose pictures are made but not posted, oldest first."""
-        jobs = await self._database.read(partial(queue.in_states, states=_TO_BE_POSTED))
-        return [job.id for job in jobs]
 
     async def position(self, job_id: str) -> int | None:
         """Return a queued job's place in the order of arrival, 1 for the oldest."""

@@ -1,6 +1,6 @@
 """How long a promise takes: the time from asking for a job to having it on the disk.
 
-For benchmarks and `easel check`; it uses a folder of its own choosing, never one with jobs in it.
+For `easel bench`; it uses a folder of its own choosing, never one with jobs in it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.bench import measure_bot, percentile
+from bot.bench import measure_bot, measure_store, percentile
 
 
 def test_percentiles_are_values_that_were_seen() -> None:
@@ -10,6 +10,13 @@ def test_percentiles_are_values_that_were_seen() -> None:
     assert percentile(values, 0.5) == 51.0
     assert percentile(values, 0.99) == 100.0
     assert percentile([7.0], 0.99) == 7.0
+
+
+async def test_the_commit_is_measured() -> None:
+    (figure,) = await measure_store()
+    assert figure.count == 200
+    middle, worst = (float(part) for part in figure.value.removesuffix(" ms").split(" / "))
+    assert 0 < middle <= worst
 
 
 @pytest.mark.slow

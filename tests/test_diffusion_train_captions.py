@@ -162,27 +162,6 @@ def test_the_end_token_cannot_be_typed(tokenizer: Tokenizer) -> None:
     assert tokens.count(BEGIN) == 1
 
 
-def test_encoding_fills_a_window_with_the_end_token(tokenizer: Tokenizer) -> None:
-    begin, end = tokenizer.token_to_id(BEGIN), tokenizer.token_to_id(END)
-    ids = captions.encode_captions(tokenizer, ["", "red apple", "red " * 200])
-    assert ids.shape == (3, captions.MAX_TOKENS)
-    assert ids.dtype == np.int64
-    assert ids[0].tolist() == [begin] + [end] * 76
-    assert ids[1].tolist()[:4] == [
-        begin,
-        tokenizer.token_to_id("red</w>"),
-        tokenizer.token_to_id("apple</w>"),
-        end,
-    ]
-    assert (ids[2, 1:76] == tokenizer.token_to_id("red</w>")).all()
-    assert ids[2, 76] == end
-    assert captions.encode_captions(tokenizer, ["red apple"], window=3).tolist() == [
-        [begin, tokenizer.token_to_id("red</w>"), end]
-    ]
-    with pytest.raises(CaptionsError, match="window of 1"):
-        captions.encode_captions(tokenizer, ["x"], window=1)
-
-
 def test_training_is_deterministic() -> None:
     texts = captions.corpus([make_row(), make_row("owl", ("bird", "wise"))])
     assert texts == captions.corpus([make_row(), make_row("owl", ("bird", "wise"))])

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
@@ -234,20 +233,3 @@ def _finish(tokenizer: Tokenizer) -> Tokenizer:
         single=f"{BEGIN} $A {END}", special_tokens=[(BEGIN, begin), (END, end)]
     )
     return tokenizer
-
-
-def encode_captions(
-    tokenizer: Tokenizer, texts: Sequence[str], window: int = MAX_TOKENS
-) -> npt.NDArray[np.int64]:
-    """Return N x window token ids: begin, the text cut to fit, end, and end again as padding.
-
-    The tokenizer itself neither pads nor cuts, as its users join windows of long prompts.
-    """
-    if window < 2:
-        raise CaptionsError(f"a window of {window} has no room for begin and end; use 2 or more.")
-    end = tokenizer.token_to_id(END)
-    ids = np.full((len(texts), window), end, dtype=np.int64)
-    for row, encoding in zip(ids, tokenizer.encode_batch(list(texts)), strict=True):
-        kept = encoding.ids[: window - 1]
-        row[: len(kept)] = kept
-    return ids
