@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from diffusion.networks.attention import GEGLU, Attention, timestep_embedding
+from diffusion.networks.attention import (
+    GEGLU,
+    Attention,
+    AttentionBlock,
+    attend,
+    timestep_embedding,
+)
 
 
 def test_attention_is_softmax_of_scaled_products() -> None:
@@ -39,3 +45,36 @@ def test_cosines_come_first_and_fractions_count() -> None:
     for i, frequency in enumerate(frequencies):
         assert float(embedded[1, i]) == pytest.approx(math.cos(10.5 * frequency), abs=1e-5)
         assert float(embedded[1, 3 + i]) == pytest.approx(math.sin(10.5 * frequency), abs=1e-5)
+
+
+def test_sines_come_first_where_that_is_asked_for_and_the_last_frequency_is_exact() -> None:
+    embedded = timestep_embedding(torch.tensor([10.5]), 6, shift=1, sines_first=True)
+    for i, frequency in enumerate([1.0, 0.01, 0.0001]):
+        assert float(embedded[0, i]) == pytest.approx(math.sin(10.5 * frequency), abs=1e-5)
+        assert float(embedded[0, 3 + i]) == pytest.approx(math.cos(10.5 * frequency), abs=1e-5)
+
+
+def test_upcast_attention_survives_logits_beyond_half_precision() -> None:
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (
+        scale * torch.randn(1, 2, 5, 8, generator=generator) for scale in (300.0, 300.0, 1.0)
+    )
+    half = [part.to(torch.float16) for part in (q, k, v)]
+    assert float((half[0].float() @ half[1].float().transpose(-1, -2)).abs().max()) > 65504
+    ours = attend(*half, upcast=True)
+    exact = attend(*(part.double() for part in half))
+    assert ours.dtype is torch.float16
+    assert torch.allclose(ours.double(), exact, atol=1e-3)
+
+
+def test_plain_attention_splits_heads_before_queries_keys_and_values() -> None:
+    torch.manual_seed(1)
+    layer = AttentionBlock(channels=8, heads=2, groups=4)
+    x = torch.randn(1, 8, 2, 3)
+    fused = layer.qkv(layer.norm(x).flatten(2))[0]
+    heads = []
+    for first in (0, 12):
+        q, k, v = (fused[first + at : first + at + 4] for at in (0, 4, 8))
+        heads.append(v @ torch.softmax(q.T @ k / 2, dim=-1).T)
+    expected = x + layer.proj_out(torch.cat(heads)[None]).view_as(x)
+    assert torch.allclose(layer(x), expected, atol=1e-6)

@@ -1,10 +1,10 @@
-"""Attention: scaled dot products over tokens, and the spatial transformer that lets a picture look
-at a text.
+"""Attention: scaled dot products over tokens, the spatial transformer that lets a picture look at a
+text, and the plain block of models without one.
 
 Attention(Q, K, V) = softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017, equation 1). The spatial
 transformer is the block of Rombach et al. 2022, section 3.3: self-attention over the picture's
 positions, cross-attention whose keys and values come from the conditioning, and a gated
-feed-forward.
+feed-forward. Promises to keep the layout of N x C x h x w maps; never masks a token.
 """
 
 from typing import cast
@@ -14,12 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
+def attend(q: Tensor, k: Tensor, v: Tensor, *, upcast: bool = False) -> Tensor:
+    """Return softmax(q k^T / sqrt(d)) v for N x heads x L (k, v: T) x d tensors.
+
+    `upcast` computes in float32 at least and returns the precision of `q`: the logits of Stable
+    Diffusion 2.1 leave the range of float16.
+    """
+    if upcast and q.dtype in (torch.float16, torch.bfloat16):
+        mixed = functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
+        return mixed.to(q.dtype)
+    return functional.scaled_dot_product_attention(q, k, v)
+
+
 class Attention(nn.Module):
     """Attend from N x L x dim queries to N x T x context_dim keys and values."""
 
-    def __init__(self, *, dim: int, context_dim: int, heads: int) -> None:
+    def __init__(self, *, dim: int, context_dim: int, heads: int, upcast: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.upcast = upcast
         self.to_q = nn.Linear(dim, dim, bias=False)
         self.to_k = nn.Linear(context_dim, dim, bias=False)
         self.to_v = nn.Linear(context_dim, dim, bias=False)
@@ -32,7 +45,7 @@ class Attention(nn.Module):
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in (self.to_q(x), self.to_k(context), self.to_v(context))
         )
-        mixed = functional.scaled_dot_product_attention(q, k, v)
+        mixed = attend(q, k, v, upcast=self.upcast)
         return cast(Tensor, self.to_out(mixed.transpose(1, 2).flatten(-2)))
 
 
@@ -69,11 +82,11 @@ class TransformerBlock(nn.Module):
     input.
     """
 
-    def __init__(self, *, dim: int, context_dim: int, heads: int) -> None:
+    def __init__(self, *, dim: int, context_dim: int, heads: int, upcast: bool = False) -> None:
         super().__init__()
-        self.attn1 = Attention(dim=dim, context_dim=dim, heads=heads)
+        self.attn1 = Attention(dim=dim, context_dim=dim, heads=heads, upcast=upcast)
         self.ff = FeedForward(dim=dim)
-        self.attn2 = Attention(dim=dim, context_dim=context_dim, heads=heads)
+        self.attn2 = Attention(dim=dim, context_dim=context_dim, heads=heads, upcast=upcast)
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
@@ -94,16 +107,24 @@ class SpatialTransformer(nn.Module):
     """
 
     def __init__(
-        self, *, channels: int, context_dim: int, heads: int, depth: int, linear: bool
+        self,
+        *,
+        channels: int,
+        context_dim: int,
+        heads: int,
+        depth: int,
+        linear: bool,
+        groups: int = 32,
+        upcast: bool = False,
     ) -> None:
         super().__init__()
         self.linear = linear
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in: nn.Module = (
             nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
         )
         self.transformer_blocks = nn.ModuleList(
-            TransformerBlock(dim=channels, context_dim=context_dim, heads=heads)
+            TransformerBlock(dim=channels, context_dim=context_dim, heads=heads, upcast=upcast)
             for _ in range(depth)
         )
         self.proj_out: nn.Module = (
@@ -129,16 +150,51 @@ class SpatialTransformer(nn.Module):
         return cast(Tensor, x + h)
 
 
-def timestep_embedding(timesteps: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
-    """Return the N x dim sinusoids of N (possibly fractional) timesteps, cosines first.
+class AttentionBlock(nn.Module):
+    """Self-attention over the positions of a feature map, without a context (Dhariwal & Nichol
+    2021; the unconditional models of Rombach et al. 2022).
 
-    Frequencies fall geometrically from 1 to 1 / `max_period` (Ho et al. 2020, appendix B; the order
-    is that of Stable Diffusion). Computed in float32 whatever the network's precision: half
-    precision cannot tell timestep 998 from 999.
+    One 1-D convolution gives queries, keys and values, head by head: its output channels are
+    ordered (head, q/k/v, channel of the head).
+    """
+
+    def __init__(
+        self, *, channels: int, heads: int, groups: int = 32, upcast: bool = False
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.upcast = upcast
+        self.norm = nn.GroupNorm(groups, channels)
+        self.qkv = nn.Conv1d(channels, 3 * channels, 1)
+        self.proj_out = nn.Conv1d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map N x C x h x w to the same shape."""
+        fused = self.qkv(self.norm(x).flatten(2)).unflatten(1, (self.heads, 3, -1))
+        q, k, v = fused.transpose(-1, -2).unbind(2)
+        mixed = attend(q, k, v, upcast=self.upcast)
+        mixed = mixed.transpose(-1, -2).flatten(1, 2)
+        return cast(Tensor, x + self.proj_out(mixed).view_as(x))
+
+
+def timestep_embedding(
+    timesteps: Tensor,
+    dim: int,
+    max_period: float = 10_000.0,
+    *,
+    shift: int = 0,
+    sines_first: bool = False,
+) -> Tensor:
+    """Return the N x dim float32 sinusoids of N (possibly fractional) timesteps.
+
+    Frequencies fall geometrically from 1 (Ho et al. 2020, appendix B): to 1 / `max_period` just
+    after the last one, or exactly at it with `shift` 1. Cosines come first, as in Stable Diffusion;
+    the models of Ho et al. have `sines_first` and `shift` 1. Computed in float32 whatever the
+    network's precision: half precision cannot tell timestep 998 from 999.
     """
     half = dim // 2
     index = torch.arange(half, dtype=torch.float32, device=timesteps.device)
-    frequencies = torch.exp(-torch.log(torch.tensor(max_period)) * index / half)
+    frequencies = torch.exp(-torch.log(torch.tensor(max_period)) * index / (half - shift))
     angles = timesteps.float()[:, None] * frequencies
-    embedding = torch.cat([angles.cos(), angles.sin()], dim=-1)
-    return functional.pad(embedding, (0, dim - 2 * half))
+    parts = (angles.sin(), angles.cos()) if sines_first else (angles.cos(), angles.sin())
+    return functional.pad(torch.cat(parts, dim=-1), (0, dim - 2 * half))

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextModel
 
 from diffusion.networks.unet import UNet
-from diffusion.text import hidden_states
+from diffusion.text import final_norm, hidden_states
+from diffusion.text.clip import TextModel
 from diffusion.train.state import Average, Budget, Progress, load_state, save_state
 from diffusion.train.vae import cosine, half_precision
 
@@ -60,16 +60,14 @@ Captioner = Callable[[int, str, np.random.Generator], str]
 class Denoiser(nn.Module):
     """Text transformer and U-Net as one network from token ids to velocity."""
 
-    def __init__(self, text_model: CLIPTextModel, unet: UNet) -> None:
+    def __init__(self, text_model: TextModel, unet: UNet) -> None:
         super().__init__()
         self.text = text_model
         self.unet = unet
 
     def forward(self, x: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
         """Predict v, N x z x h x w, from noisy latents, timesteps (N) and token ids (N x T)."""
-        context = getattr(self.text, "text_model", self.text).final_layer_norm(
-            hidden_states(self.text, tokens)[-1]
-        )
+        context = final_norm(self.text)(hidden_states(self.text, tokens)[-1])
         return self.unet(x, timesteps, context)  # type: ignore[no-any-return]
 
 

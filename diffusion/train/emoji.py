@@ -16,9 +16,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from diffusion.networks.configs import TextConfig
+from diffusion.networks.convolution import Conv2d
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
-from diffusion.text import TextConfig, TextEncoder, build_text_model
+from diffusion.text import TextEncoder, build_text_model
 from diffusion.train.captions import (
     BACKGROUNDS,
     BEGIN,
@@ -108,15 +110,16 @@ def normalise_latents(vae: AutoencoderKL, art: Tensor) -> None:
     latents = torch.cat([vae.encode(part) for part in torch.split(images, 64)])
     mean, deviation = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))
     z = vae.config.z_channels
-    weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
-    if bias is None or vae.post_quant_conv.bias is None:
+    before, after = vae.quant_conv, vae.post_quant_conv
+    if not isinstance(before, Conv2d) or not isinstance(after, Conv2d):
+        raise TypeError("this autoencoder has no 1 x 1 convolutions at its latents")
+    if before.bias is None or after.bias is None:
         raise TypeError("the 1 x 1 convolutions of the autoencoder have no bias")
+    weight, bias = before.weight, before.bias
     weight[:z] /= deviation[:, None, None, None]
     bias[:z] = (bias[:z] - mean) / deviation
     bias[z:] -= 2 * deviation.log()
-    after = vae.post_quant_conv
-    shift = (after.weight[:, :, 0, 0] * mean).sum(dim=1)
-    vae.post_quant_conv.bias += shift
+    after.bias += (after.weight[:, :, 0, 0] * mean).sum(dim=1)
     after.weight *= deviation[None, :, None, None]
 
 
@@ -219,7 +222,7 @@ def make_batches(
         return sample_caption(rows[row], rng, colours[background], RATES)
 
     def tokenize(captions: Sequence[str]) -> Tensor:
-        return torch.tensor([text.windows(text.tokens(each))[0] for each in captions])
+        return torch.tensor([text.window_ids(each)[0] for each in captions])
 
     return Batches(caches=caches, caption=caption, tokenize=tokenize)
 

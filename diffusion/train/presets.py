@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from diffusion.networks.unet import UNetConfig
-from diffusion.networks.vae import VAEConfig
+from diffusion.networks.configs import UNetConfig, VAEConfig
 from diffusion.train.denoiser import DenoiserRecipe
 from diffusion.train.vae import VAERecipe
 

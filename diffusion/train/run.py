@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from diffusion.generation import generate
-from diffusion.model import Model, load_model
+from diffusion.loading import load_model
+from diffusion.model import Model
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.params import Params
 from diffusion.schedules import NoiseSchedule

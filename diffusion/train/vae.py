@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from diffusion.networks.configs import VAEConfig
+from diffusion.networks.vae import AutoencoderKL
 from diffusion.train.state import Average, Budget, Progress, load_state, save_state
 
 Pixels = npt.NDArray[np.uint8]

@@ -4,10 +4,12 @@ the family.
 
 import pytest
 import torch
+from diffusers import LatentConsistencyModelPipeline
 from torch import Tensor
 
-from diffusion.networks.unet import UNet, UNetConfig
-from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from diffusion.networks.configs import UNetConfig, VAEConfig
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import AutoencoderKL
 from tests.parity.twins import fill, peer_unet, peer_vae
 
 UNETS = {
@@ -50,6 +52,63 @@ UNETS = {
         head_dim=32,
         context_dim=192,
     ),
+    "heads a level": UNetConfig(
+        model_channels=32,
+        context_dim=24,
+        channel_mult=(1, 2),
+        transformer_depth=(1, 1),
+        heads=(2, 4),
+        norm_groups=16,
+        upcast_attention=True,
+    ),
+    "guided": UNetConfig(
+        model_channels=32,
+        context_dim=24,
+        channel_mult=(1, 2),
+        transformer_depth=(1, 0),
+        heads=2,
+        guidance_dim=16,
+    ),
+    "classes": UNetConfig(
+        in_channels=7,
+        model_channels=32,
+        context_dim=24,
+        channel_mult=(1, 2),
+        transformer_depth=(0, 1),
+        heads=2,
+        num_classes=20,
+    ),
+    "no attention in the middle": UNetConfig(
+        model_channels=32,
+        context_dim=24,
+        channel_mult=(1, 2),
+        transformer_depth=(1, 0),
+        middle_depth=0,
+        heads=2,
+    ),
+}
+VAES = {
+    "kl": VAEConfig(channels=32, channel_mult=(1, 2, 2)),
+    "light stem": VAEConfig(channels=32, channel_mult=(1, 2, 2), patch_size=2),
+    "attention": VAEConfig(
+        channels=32,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        attention=(False, True),
+        z_channels=16,
+        embed_dim=6,
+        norm_groups=16,
+    ),
+    "bare": VAEConfig(
+        channels=32,
+        channel_mult=(1, 2),
+        num_res_blocks=1,
+        middle_attention=False,
+        quant_convs=False,
+        scaling_factor=0.5,
+        latents_mean=(0.1, -0.2, 0.3, 0.4),
+        latents_std=(1.1, 0.9, 1.3, 0.7),
+    ),
 }
 
 
@@ -69,7 +128,7 @@ def test_unet_agrees_with_diffusers(name: str, dtype: torch.dtype, bound: float)
     generator = torch.Generator().manual_seed(4)
     # Odd sizes: the way back up must end at the size of each skip connection.
     x = torch.randn(2, config.in_channels, 10, 14, generator=generator).to(dtype)
-    context = torch.randn(2, 7, config.context_dim, generator=generator).to(dtype)
+    context = torch.randn(2, 7, config.context_dim or 0, generator=generator).to(dtype)
     timesteps = torch.tensor([1.0, 803.5])
     added, extra = None, None
     if config.added_dim:
@@ -78,28 +137,53 @@ def test_unet_agrees_with_diffusers(name: str, dtype: torch.dtype, bound: float)
         extra = {"text_embeds": pooled, "time_ids": sizes.to(dtype)}
         flat = peer.add_time_proj(sizes.flatten()).reshape(2, -1).to(dtype)
         added = torch.cat([pooled, flat], dim=-1)
-    theirs = peer(x, timesteps, context, added_cond_kwargs=extra).sample
-    ours = unet(x, timesteps, context, added)
+    guidance, classes = None, None
+    embedded = None
+    if config.guidance_dim:
+        guidance = torch.tensor([1.5, 7.5])
+        embedded = LatentConsistencyModelPipeline.get_guidance_scale_embedding(
+            None, guidance, embedding_dim=config.guidance_dim
+        ).to(dtype)
+    if config.num_classes:
+        added = classes = torch.tensor([3, 19])
+    theirs = peer(
+        x,
+        timesteps,
+        context,
+        timestep_cond=embedded,
+        class_labels=classes,
+        added_cond_kwargs=extra,
+    ).sample
+    ours = unet(x, timesteps, context, added, guidance=guidance)
     assert ours.shape == theirs.shape
-    # Sinusoids are float32 in both, so float64 cannot agree better than their angles do.
-    assert relative(ours, theirs) < max(bound, 1e-6 if dtype is torch.float64 else 0)
+    # Angles of guidance are thousands in float32, where the last digit counts.
+    assert relative(ours, theirs) < (1e-5 if config.guidance_dim else bound)
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
-@pytest.mark.parametrize("patch", [1, 2])
+@pytest.mark.parametrize("name", VAES)
 @torch.inference_mode()
-def test_vae_agrees_with_diffusers(patch: int, dtype: torch.dtype, bound: float) -> None:
-    vae = AutoencoderKL(VAEConfig(channels=32, channel_mult=(1, 2, 2), patch_size=patch)).eval()
+def test_vae_agrees_with_diffusers(name: str, dtype: torch.dtype, bound: float) -> None:
+    config = VAES[name]
+    patch = config.patch_size
+    vae = AutoencoderKL(config).eval()
     fill(vae, seed=5)
     peer = peer_vae(vae).to(dtype)
     vae.to(dtype)
+    mean, std = (
+        torch.tensor(values or (default,) * config.latent_channels, dtype=dtype)[:, None, None]
+        for values, default in ((config.latents_mean, 0.0), (config.latents_std, 1.0))
+    )
     generator = torch.Generator().manual_seed(6)
     images = torch.rand(1, 3, 24 * patch, 16 * patch, generator=generator).to(dtype) * 2 - 1
-    folded = torch.nn.functional.pixel_unshuffle(images, patch)
-    theirs = peer.encode(folded).latent_dist.mode() * vae.config.scaling_factor
-    ours = vae.encode(images)
-    assert relative(ours, theirs) < bound
-    decoded = peer.decode(theirs / vae.config.scaling_factor).sample
+    posterior = peer.encode(torch.nn.functional.pixel_unshuffle(images, patch)).latent_dist
+    theirs = (posterior.mode() - mean) * config.scaling_factor / std
+    assert theirs.shape[1] == config.latent_channels
+    assert relative(vae.encode(images), theirs) < bound
+    noise = torch.randn(theirs.shape, generator=generator).to(dtype)
+    drawn = (posterior.mean + posterior.std * noise - mean) * config.scaling_factor / std
+    assert relative(vae.encode(images, noise), drawn) < bound
+    decoded = peer.decode(theirs * std / config.scaling_factor + mean).sample
     assert relative(vae.decode(theirs), torch.nn.functional.pixel_shuffle(decoded, patch)) < bound
 
 
