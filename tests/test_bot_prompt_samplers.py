@@ -32,6 +32,13 @@ from bot.prompt.samplers import (
         ("dpmpp_2m_karras", "dpmpp_2m", "karras"),
         ("Euler a Karras", "euler_a", "karras"),
         ("Euler Uniform", "euler", "uniform"),
+        ("UniPC", "unipc", None),
+        ("PLMS", "plms", None),
+        ("DPM2 a", "dpm2_a", None),
+        ("DPM++ 2S a Karras", "dpmpp_2s_a", "karras"),
+        ("DPM++ 3M SDE Exponential", "dpmpp_3m_sde", "exponential"),
+        ("DPM++ 2M SDE SGM Uniform", "dpmpp_2m_sde", "sgm_uniform"),
+        ("Euler Align Your Steps", "euler", "ays"),
     ],
 )
 def test_names_people_know(typed: str, sampler: str, schedule: str | None) -> None:
@@ -51,10 +58,8 @@ def test_every_sampler_and_schedule_of_the_engine_has_its_name() -> None:
     assert "DPM++ 2M" in sampler_choices()
 
 
-@pytest.mark.parametrize("typed", ["DPM adaptive", "UniPC", "DPM++ 3M SDE Exponential", "PLMS"])
+@pytest.mark.parametrize("typed", ["DPM adaptive", "Restart", "DPM fast", "DDIM CFG++"])
 def test_a_sampler_of_a_later_version_gets_a_sentence(typed: str) -> None:
-    if read_sampler(typed) in {SamplerName(sampler=name) for name in diffusion.SAMPLERS}:
-        pytest.skip("this version has it")
     with pytest.raises(PromptError, match=r"does not have the (sampler|schedule)") as caught:
         parse(f"cat --sampler {typed} --tile")
     assert caught.value.suggestion is not None
@@ -74,8 +79,6 @@ def test_an_unknown_schedule_is_answered_with_the_nearest() -> None:
 
 
 def test_a_schedule_of_a_later_version_gets_a_sentence() -> None:
-    if "beta" in diffusion.SCHEDULES:
-        pytest.skip("this version has it")
     with pytest.raises(PromptError, match="does not have the schedule Beta yet") as caught:
         parse("cat --schedule beta --tile")
     assert caught.value.suggestion == "cat --tile"

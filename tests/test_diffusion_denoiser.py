@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from diffusion.denoiser import combine_guidance, input_scale, to_denoised
+from diffusion.denoiser import (
+    clip,
+    combine,
+    combine_guidance,
+    input_scale,
+    rescale_guidance,
+    to_denoised,
+)
 
 SIGMAS = (0.0065, 0.03, 1.0, 14.6, 80.0)
 
@@ -59,3 +66,34 @@ def test_guiding_the_output_is_guiding_the_estimate(prediction_type: str) -> Non
         5.0,
     )
     torch.testing.assert_close(early, late, rtol=1e-10, atol=1e-10)
+
+
+def test_several_conditions_pull_by_their_weights() -> None:
+    negative = torch.tensor([1.0, 1.0])
+    first, second = torch.tensor([3.0, 1.0]), torch.tensor([1.0, 2.0])
+    assert combine(negative, [(first, 1.0)], 5.0).tolist() == [11.0, 1.0]
+    assert combine(negative, [(first, 0.5), (second, -1.0)], 2.0).tolist() == [3.0, -1.0]
+    assert combine(negative, [], 2.0).tolist() == [1.0, 1.0]
+
+
+def test_rescaling_is_diffusers_and_lin_s() -> None:
+    generator = torch.Generator().manual_seed(5)
+    guided, positive = torch.randn(2, 3, 4, 6, 5, generator=generator) * 3 + 1
+    dims = list(range(1, guided.ndim))
+    spread = positive.std(dim=dims, keepdim=True) / guided.std(dim=dims, keepdim=True)
+    for phi in (0.3, 0.7, 1.0):
+        expected = phi * guided * spread + (1 - phi) * guided
+        found = rescale_guidance(guided, positive, phi)
+        torch.testing.assert_close(found, expected, rtol=2e-6, atol=2e-6)
+        # A sample of a batch is scaled as it is alone.
+        alone = rescale_guidance(guided[1], positive[1], phi)
+        torch.testing.assert_close(alone, found[1], rtol=2e-6, atol=2e-6)
+    assert rescale_guidance(guided, positive, 0.0) is guided
+    flat = torch.ones(4, 6, 5)
+    assert torch.equal(rescale_guidance(flat, positive[0], 0.7), flat)
+
+
+def test_clipping_is_of_both_sides_or_none() -> None:
+    x = torch.tensor([-3.0, 0.5, 2.0])
+    assert clip(x, 1.0).tolist() == [-1.0, 0.5, 1.0]
+    assert clip(x, None) is x

@@ -16,8 +16,13 @@ from diffusion.names import (
 
 
 def test_the_fixed_names() -> None:
-    assert SAMPLERS == ("ddpm", "ddim", "euler", "euler_a", "dpmpp_2m")
-    assert SCHEDULES == ("uniform", "karras")
+    assert " ".join(SAMPLERS) == (
+        "ddpm ddim plms euler euler_a heun lms dpm2 dpm2_a dpmpp_2s_a dpmpp_2m dpmpp_sde "
+        "dpmpp_2m_sde dpmpp_3m_sde unipc deis lcm tcd"
+    )
+    assert " ".join(SCHEDULES) == (
+        "uniform karras exponential trailing leading linspace sgm_uniform simple ays"
+    )
     assert SAMPLER_LABELS["euler_a"] == "Euler a"
     assert SAMPLER_LABELS["dpmpp_2m"] == "DPM++ 2M"
 
@@ -43,7 +48,14 @@ def test_every_label_and_name_reads_back(name: str) -> None:
         ("dpm++2m", ("dpmpp_2m", None)),
         ("Karras", None),
         ("", None),
-        ("PLMS", None),
+        ("PLMS", ("plms", None)),
+        ("DPM2 a Karras", ("dpm2_a", "karras")),
+        ("DPM++ 2S Ancestral", ("dpmpp_2s_a", None)),
+        ("DPM++ 3M SDE Exponential", ("dpmpp_3m_sde", "exponential")),
+        ("dpmpp_2m_sde_sgm_uniform", ("dpmpp_2m_sde", "sgm_uniform")),
+        ("Euler Align Your Steps", ("euler", "ays")),
+        ("Euler AYS", ("euler", "ays")),
+        ("DPM adaptive", None),
     ],
 )
 def test_what_people_type(text: str, expected: tuple[str, str | None] | None) -> None:
@@ -53,7 +65,8 @@ def test_what_people_type(text: str, expected: tuple[str, str | None] | None) ->
 def test_schedules_read_back() -> None:
     for name, label in SCHEDULE_LABELS.items():
         assert parse_schedule(label) == parse_schedule(name) == name
-    assert parse_schedule("exponential") is None
+    assert parse_schedule("beta") is None
+    assert parse_schedule("Align your steps") == parse_schedule("AYS") == "ays"
 
 
 @given(st.text())
