@@ -1,0 +1,180 @@
+"""Weights into networks: from the places that a description names, tensor by tensor.
+
+Promises: strict (every tensor of the network is placed, every source used), finite, and frugal: a
+tensor is read straight into its own memory, or through a small buffer where it is cast, so the peak
+is the weights themselves. Never maps a file, never opens a pickle.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.checkpoints.parts import Part, Piece, Source
+from diffusion.checkpoints.placing import some
+from diffusion.errors import CheckpointError
+
+_DTYPES: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+_CHUNK_BYTES: Final = 4 << 20
+# Prefixes that transformers' modules have in some versions and classes.
+_INNER: Final = ("", "text_model.", "vision_model.")
+_POSITIONS: Final = "position_ids"
+
+
+def load_part(
+    part: Part, network: nn.Module, device: torch.device | str, dtype: torch.dtype
+) -> None:
+    """Fill a network that was built on the meta device with a part's weights, in `dtype` on
+    `device`. Afterwards it is in evaluation mode and wants no gradients.
+
+    Raises CheckpointError when network and part do not match in every name and shape, when a file
+    has become shorter, and when a number is not finite in `dtype`.
+    """
+    names = _names(part, network.state_dict())
+    target = torch.device(device)
+    tensors: dict[str, Tensor] = {}
+    with _Reader() as reader, torch.no_grad():
+        # Neighbours in a file are read one after the other.
+        for key in sorted(part.sources, key=lambda key: _position(part.sources[key])):
+            source = part.sources[key]
+            tensors[names[key]] = reader.read(source, target, dtype)
+    network.load_state_dict(tensors, strict=False, assign=True)
+    _restore_positions(network, target)
+    network.eval().requires_grad_(False)
+
+
+class _Reader:
+    """Open files, and the buffer that tensors are cast through."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, BinaryIO] = {}
+        self._buffer = torch.empty(_CHUNK_BYTES, dtype=torch.uint8)
+
+    def __enter__(self) -> "_Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in self._files.values():
+            file.close()
+
+    def read(self, source: Source, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """Return one tensor of a network, transformed as its source says."""
+        parts = [self._piece(piece, source.rows, device, dtype) for piece in source.pieces]
+        whole = parts[0]
+        if source.heads:
+            # Of each head, the rows for its queries, its keys, its values.
+            split = [part.reshape(source.heads, len(part) // source.heads, -1) for part in parts]
+            whole = torch.stack(split, dim=1)
+        elif source.transposed:
+            whole = whole.t().contiguous()
+        return whole.reshape(source.shape)
+
+    def _piece(
+        self,
+        piece: Piece,
+        rows: tuple[int, int] | None,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        info, shape = piece.info, piece.info.shape
+        start, end = info.start, info.end
+        if rows is not None:
+            row = (end - start) // shape[0]
+            start, end = start + rows[0] * row, start + rows[1] * row
+            shape = (rows[1] - rows[0], *shape[1:])
+        stored = _DTYPES[info.dtype]
+        result = torch.empty(shape, dtype=dtype, device=device)
+        flat, width = result.view(-1), stored.itemsize
+        direct = stored == dtype and device.type == "cpu"
+        file = self._file(piece.file, start)
+        for first in range(0, end - start, _CHUNK_BYTES):
+            count = min(_CHUNK_BYTES, end - start - first)
+            chunk = flat[first // width : (first + count) // width]
+            if direct:
+                _fill(file, chunk.view(torch.uint8), piece)
+            else:
+                _fill(file, self._buffer[:count], piece)
+                chunk.copy_(self._buffer[:count].view(stored))
+            if not _finite(chunk):
+                raise CheckpointError(
+                    f"{piece.file}: the tensor {piece.key!r:.160} holds numbers that are not "
+                    f"finite as {str(dtype).removeprefix('torch.')}. The file is damaged, or its "
+                    "numbers need a wider type."
+                )
+        return result
+
+    def _file(self, path: Path, position: int) -> BinaryIO:
+        try:
+            if path not in self._files:
+                self._files[path] = path.open("rb", buffering=0)
+            self._files[path].seek(position)
+        except OSError as error:
+            raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+        return self._files[path]
+
+
+def _fill(file: BinaryIO, target: Tensor, piece: Piece) -> None:
+    """Read exactly as many bytes as the target has."""
+    bytes_of: Any = target.numpy()
+    view = memoryview(bytes_of)
+    while view:
+        try:
+            count = file.readinto(view)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise CheckpointError(f"{piece.file} cannot be read: {error.strerror}.") from error
+        if not count:
+            raise CheckpointError(
+                f"{piece.file} became shorter while it was read: {piece.key!r:.160} is cut off."
+            )
+        view = view[count:]
+
+
+def _finite(chunk: Tensor) -> bool:
+    # One pass without a temporary; not-a-number wins both extremes.
+    low, high = chunk.aminmax()
+    return bool(torch.isfinite(low) & torch.isfinite(high))
+
+
+def _names(part: Part, expected: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the network's name of every tensor of the part; both must have the same ones."""
+    names = {}
+    unknown, wrong = [], []
+    for key, source in part.sources.items():
+        name = next((inner + key for inner in _INNER if inner + key in expected), None)
+        if name is None:
+            unknown.append(key)
+        elif tuple(expected[name].shape) != source.shape:
+            wrong.append(key)
+        else:
+            names[key] = name
+    used = set(names.values())
+    missing = [n for n in expected if n not in used and not n.endswith(_POSITIONS)]
+    if missing or unknown or wrong:
+        raise CheckpointError(
+            f"the {part.name} does not fit its network: missing {some(missing) or 'nothing'}; "
+            f"unknown {some(unknown) or 'nothing'}; wrong shape {some(wrong) or 'nothing'}."
+        )
+    return names
+
+
+def _restore_positions(network: nn.Module, device: torch.device) -> None:
+    """Count the positions anew: merged files carry damaged ones, and meta networks none."""
+    for module in network.modules():
+        stored: Any = module._buffers.get(_POSITIONS)
+        if stored is not None:
+            positions = torch.arange(stored.shape[-1], device=device).expand(stored.shape)
+            module.register_buffer(_POSITIONS, positions.clone(), persistent=False)
+
+
+def _position(source: Source) -> tuple[str, int]:
+    piece = source.pieces[0]
+    return str(piece.file), piece.info.start
