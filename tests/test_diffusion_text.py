@@ -9,13 +9,15 @@ from tests.tiny import tiny_model
 
 @pytest.fixture
 def text() -> TextEncoder:
-    return tiny_model().text
+    stack = tiny_model().text
+    assert isinstance(stack, TextEncoder)
+    return stack
 
 
 def test_a_window_is_begin_tokens_end_and_padding(text: TextEncoder) -> None:
     config = text.config
     ids = text.tokens("a red heart")
-    (window,) = text.windows(ids)
+    (window,) = text.window_ids("a red heart")
     assert len(window) == config.window
     assert window[: len(ids) + 2] == [config.begin_id, *ids, config.end_id]
     assert set(window[len(ids) + 2 :]) <= {config.pad_id}
@@ -23,7 +25,7 @@ def test_a_window_is_begin_tokens_end_and_padding(text: TextEncoder) -> None:
 
 def test_long_prompts_take_more_windows_and_keep_every_token(text: TextEncoder) -> None:
     ids = text.tokens("red heart " * 30)
-    windows = text.windows(ids)
+    windows = text.window_ids("red heart " * 30)
     room = text.config.window - 2
     assert len(windows) == -(-len(ids) // room)
     kept = [i for w in windows for i in w if i not in {text.config.begin_id, text.config.end_id}]
@@ -45,7 +47,7 @@ def test_a_prompt_does_not_depend_on_its_company(text: TextEncoder) -> None:
 
 
 def test_the_last_layer_is_what_transformers_returns(text: TextEncoder) -> None:
-    tokens = torch.tensor(text.windows(text.tokens("a blue fish")))
+    tokens = torch.tensor(text.window_ids("a blue fish"))
     with torch.inference_mode():
         expected = text.model(input_ids=tokens).last_hidden_state
     assert torch.allclose(text.encode(["a blue fish"]).context, expected, atol=1e-6)
