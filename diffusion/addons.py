@@ -1,0 +1,162 @@
+"""What an admin lays beside a model: LoRAs, ControlNets and embeddings, by name.
+
+Promises: a name is looked up in a table of files that was enumerated before, so no text of a user
+ever becomes a path; a file is read when it is first asked for, and what fits is kept.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from diffusion.adapters import Matched, PatchSet, load_lora, match, patched
+from diffusion.checkpoints import open_checkpoint
+from diffusion.checkpoints.load import load_part
+from diffusion.errors import CheckpointError, ParamsError
+from diffusion.names import nearest
+from diffusion.networks.configs import ControlNetConfig
+from diffusion.networks.controlnet import ControlNet
+from diffusion.networks.unet import UNet
+from diffusion.params import Params
+from diffusion.prompts import LoraTag, parse_prompt
+
+if TYPE_CHECKING:
+    from diffusion.model import Model
+
+# Files kept in memory for each model; the least recently used goes first.
+_KEPT_LORAS: Final = 32
+_KEPT_CONTROLS: Final = 4
+
+
+def enumerate_files(folder: Path | None) -> dict[str, Path]:
+    """Return the add-ons of a folder by name: files by their stem, model folders by their name."""
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is no folder; make it, or leave the setting empty.")
+    found = {path.stem: path for path in sorted(folder.rglob("*.safetensors")) if path.is_file()}
+    for config in sorted(folder.glob("*/config.json")):
+        for path in config.parent.glob("*.safetensors"):
+            found.pop(path.stem, None)
+        found[config.parent.name] = config.parent
+    return found
+
+
+@dataclass(slots=True, eq=False)
+class Addons:
+    """The add-ons of one model: tables of files, and those that have been read."""
+
+    loras: Mapping[str, Path] = field(default_factory=dict)
+    controls: Mapping[str, Path] = field(default_factory=dict)
+    _read_loras: OrderedDict[str, Matched] = field(default_factory=OrderedDict)
+    _read_controls: OrderedDict[str, ControlNet] = field(default_factory=OrderedDict)
+
+    def lora(self, name: str, model: "Model") -> Matched:
+        """Return a LoRA, matched to a model's networks.
+
+        Raises ParamsError for an unknown name, CheckpointError for a file that does not fit.
+        """
+        if name not in self._read_loras:
+            path = _find(self.loras, name, field="prompt", kind="LoRA")
+            if not isinstance(model.backbone, UNet):
+                raise ParamsError("prompt", name, f"{model.info.name} takes no LoRA")
+            encoders = () if model.text is None else model.text.encoders
+            self._read_loras[name] = match(
+                load_lora(path), model.backbone, [each.model for each in encoders]
+            )
+        self._read_loras.move_to_end(name)
+        if len(self._read_loras) > _KEPT_LORAS:
+            self._read_loras.popitem(last=False)
+        return self._read_loras[name]
+
+    def control(self, name: str, model: "Model") -> ControlNet:
+        """Return a ControlNet; errors as for `lora`."""
+        if name not in self._read_controls:
+            path = _find(self.controls, name, field="controls", kind="ControlNet")
+            self._read_controls[name] = load_controlnet(path, model)
+        self._read_controls.move_to_end(name)
+        if len(self._read_controls) > _KEPT_CONTROLS:
+            self._read_controls.popitem(last=False)
+        return self._read_controls[name]
+
+
+def load_controlnet(path: Path, model: "Model") -> ControlNet:
+    """Load a ControlNet for a model; CheckpointError when it belongs to another family."""
+    found = open_checkpoint(path)
+    found.require("controlnet")
+    part = found.parts["controlnet"]
+    config = part.config
+    if not isinstance(config, ControlNetConfig):
+        raise CheckpointError(f"{path} is no ControlNet of a kind that is known here.")
+    own = model.backbone.config
+    for name in ("context_dim", "added_dim", "model_channels", "channel_mult"):
+        theirs, ours = getattr(config.unet, name), getattr(own, name, None)
+        if theirs != ours:
+            raise CheckpointError(
+                f"{path} steers another family: its {name} is {theirs}, "
+                f"that of {model.info.name} is {ours}."
+            )
+    with torch.device("meta"):
+        network = ControlNet(config)
+    load_part(part, network, model.device, model.dtype)
+    return network.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Styles:
+    """The LoRAs of one job. texts: one list for each text encoder. The keys tell jobs apart."""
+
+    backbone: tuple[tuple[PatchSet, float], ...] = ()
+    texts: tuple[tuple[tuple[PatchSet, float], ...], ...] = ()
+
+    @property
+    def key(self) -> tuple[tuple[int, float], ...]:
+        """Return what is equal for jobs whose networks are changed in the same way."""
+        return tuple((id(patches), weight) for patches, weight in self.backbone)
+
+    @property
+    def text_key(self) -> tuple[tuple[int, float], ...]:
+        """Return the same for the text encoders."""
+        return tuple((id(patches), weight) for each in self.texts for patches, weight in each)
+
+    @contextmanager
+    def on_text(self, model: "Model") -> Iterator[None]:
+        """Change the text encoders for the length of the block."""
+        with ExitStack() as stack:
+            if model.text is not None:
+                for encoder, patches in zip(model.text.encoders, self.texts, strict=False):
+                    stack.enter_context(patched(encoder.model, patches))
+            yield
+
+
+def styles_for(model: "Model", params: Params) -> Styles:
+    """Find the LoRAs that a job's prompts name, each once; the last weight given holds."""
+    tags: dict[str, LoraTag] = {}
+    for prompt in (params.prompt, params.negative_prompt):
+        tags |= {tag.name: tag for tag in parse_prompt(prompt, params.steps).loras}
+    found = [(tag, model.addons.lora(tag.name, model)) for tag in tags.values()]
+    count = 0 if model.text is None else len(model.text.encoders)
+    return Styles(
+        backbone=tuple((matched.unet, tag.unet) for tag, matched in found if tag.unet),
+        texts=tuple(
+            tuple((matched.texts[i], tag.text) for tag, matched in found if tag.text)
+            for i in range(count)
+        ),
+    )
+
+
+def _find(table: Mapping[str, Path], name: str, *, field: str, kind: str) -> Path:
+    if name in table:
+        return table[name]
+    hint = nearest(name, table)
+    if hint:
+        advice = f"there is no {kind} of that name; did you mean {hint!r}?"
+    elif table:
+        advice = f"there is no {kind} of that name; there are {', '.join(sorted(table)[:10])}"
+    else:
+        advice = f"there is no {kind} here: the admin has not laid any beside this model"
+    raise ParamsError(field, name, advice)

@@ -1,0 +1,131 @@
+"""Patches: seen by whoever asked for them, by nobody else, and gone without a trace."""
+
+import math
+import threading
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from diffusion.adapters import Matched, load_lora, match, patched
+from diffusion.networks.configs import UNetConfig
+from diffusion.networks.unet import UNet
+from tests.parity.twins import fill
+
+CONFIG = UNetConfig(
+    model_channels=32, context_dim=24, channel_mult=(1,), transformer_depth=(1,), heads=4
+)
+LAYER = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn2_to_k"
+
+
+@pytest.fixture
+def unet() -> UNet:
+    network = UNet(CONFIG).eval()
+    fill(network, seed=1)
+    return network
+
+
+def lora(unet: UNet, path: Path, seed: int) -> Matched:
+    generator = torch.Generator().manual_seed(seed)
+    factors = {
+        f"{LAYER}.lora_down.weight": torch.randn(2, 24, generator=generator),
+        f"{LAYER}.lora_up.weight": torch.randn(32, 2, generator=generator),
+    }
+    save_file(factors, path / f"{seed}.safetensors")
+    return match(load_lora(path / f"{seed}.safetensors"), unet)
+
+
+@torch.inference_mode()
+def run(unet: UNet) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(1, 4, 6, 6, generator=generator)
+    context = torch.randn(1, 5, 24, generator=generator)
+    return cast(Tensor, unet(x, torch.tensor([300.0]), context))
+
+
+def test_removal_is_exact_even_after_an_error(unet: UNet, tmp_path: Path) -> None:
+    weights = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
+    before = run(unet)
+    matched = lora(unet, tmp_path, 1)
+    assert torch.equal(run(unet), before)
+    with pytest.raises(RuntimeError, match="stop"), patched(unet, [(matched.unet, 1.0)]):
+        assert not torch.equal(run(unet), before)
+        raise RuntimeError("stop")
+    assert torch.equal(run(unet), before)
+    after = unet.state_dict()
+    assert after.keys() == weights.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in weights.items())
+
+
+def test_half_precision_comes_back_exactly_too(unet: UNet, tmp_path: Path) -> None:
+    unet.to(torch.bfloat16)
+    matched = lora(unet, tmp_path, 1)
+    layer = unet.get_submodule("input_blocks.1.1.transformer_blocks.0.attn2.to_k")
+    x = torch.ones(1, 3, 24, dtype=torch.bfloat16)
+    before = layer(x)
+    with patched(unet, [(matched.unet, 1.0)]):
+        inside = layer(x)
+    assert inside.dtype == torch.bfloat16
+    assert not torch.equal(inside, before)
+    assert torch.equal(layer(x), before)
+
+
+def test_other_threads_never_see_a_patch(unet: UNet, tmp_path: Path) -> None:
+    matched = lora(unet, tmp_path, 1)
+    before = run(unet)
+    seen: list[Tensor] = []
+    with patched(unet, [(matched.unet, 1.0)]):
+        inside = run(unet)
+        thread = threading.Thread(target=lambda: seen.append(run(unet)))
+        thread.start()
+        thread.join()
+    assert torch.equal(seen[0], before)
+    assert not torch.equal(inside, before)
+
+
+def test_weights_and_nesting_add_up(unet: UNet, tmp_path: Path) -> None:
+    a, b = lora(unet, tmp_path, 1), lora(unet, tmp_path, 2)
+    with patched(unet, [(a.unet, 0.5), (b.unet, -1.0)]):
+        together = run(unet)
+    with patched(unet, [(a.unet, 0.5)]), patched(unet, [(b.unet, -1.0)]):
+        assert torch.equal(run(unet), together)
+    with patched(unet, [(a.unet, 0.5), (a.unet, -0.5)]):
+        assert torch.allclose(run(unet), run(unhooked(unet)), atol=1e-5)
+
+
+def unhooked(unet: UNet) -> UNet:
+    """The same weights without any hook."""
+    network = UNet(CONFIG).eval()
+    network.load_state_dict(unet.state_dict())
+    return network
+
+
+def test_a_layer_is_hooked_once_however_many_files(unet: UNet, tmp_path: Path) -> None:
+    first = lora(unet, tmp_path, 1)
+    with patched(unet, [(first.unet, 1.0)]):
+        once = run(unet)
+    lora(unet, tmp_path, 1)
+    lora(unet, tmp_path, 2)
+    with patched(unet, [(first.unet, 1.0)]):
+        assert torch.equal(run(unet), once)
+
+
+def test_weight_zero_is_no_patch(unet: UNet, tmp_path: Path) -> None:
+    matched = lora(unet, tmp_path, 1)
+    before = run(unet)
+    with patched(unet, [(matched.unet, 0.0)]):
+        assert torch.equal(run(unet), before)
+
+
+def test_refusals(unet: UNet, tmp_path: Path) -> None:
+    matched = lora(unet, tmp_path, 1)
+    with (
+        pytest.raises(ValueError, match="another network"),
+        patched(unhooked(unet), [(matched.unet, 1.0)]),
+    ):
+        pass
+    with pytest.raises(ValueError, match="finite"), patched(unet, [(matched.unet, math.nan)]):
+        pass
