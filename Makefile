@@ -39,6 +39,9 @@ bench-peer: $(VENV)/.development ## The same grid by Easel and by diffusers, in 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
+# The samplers' reference. Its own requirements are a training workshop's, and none of its samplers needs them.
+REFERENCE := k-diffusion==0.1.1.post1
+
 # The environment. Some Debians ship Python without ensurepip: then the package that has it is asked for.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,6 +55,7 @@ $(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.development: $(VENV)/.product
 	$(PIP) install --quiet --constraint constraints.txt --group test
+	$(PIP) install --quiet --no-deps $(REFERENCE)
 	@touch $@
 
 # The page is tested in the system's Chromium; nothing is downloaded from elsewhere.

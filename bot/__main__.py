@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from bot.exits import CONFIG, Exit
+from bot.models_cli import models
 from bot.training import train
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The settings.")]
@@ -147,20 +149,6 @@ def check(config: ConfigOption = _DEFAULT_CONFIG) -> None:
         console.print(f"{'ok  ' if finding.good else 'FAIL'} {finding.subject}: {finding.text}")
     if not all(finding.good for finding in findings):
         raise typer.Exit(CONFIG)
-
-
-@app.command()
-def models(config: ConfigOption = _DEFAULT_CONFIG) -> None:
-    """List the configured models and what they are."""
-    from bot.loading import describe_models, read_config
-
-    with _sentences():
-        found = describe_models(read_config(config))
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    for alias, info in found.items():
-        console.print(
-            f"{alias}: {info.family}, {info.native_width}x{info.native_height}, {info.path}"
-        )
 
 
 @app.command()

@@ -123,6 +123,12 @@ class ModelConfig(Section):
     """[models.<alias>]: one model people can name."""
 
     path: Annotated[str, AfterValidator(_model_path), Restart()]
+    prediction: Annotated[Literal["", "epsilon", "v_prediction", "sample"], Restart()] = ""
+    vae: Annotated[OptionalFile, Restart()] = None
+    preview: Annotated[OptionalFile, Restart()] = None
+    loras: Annotated[OptionalFile, Restart()] = None
+    controls: Annotated[OptionalFile, Restart()] = None
+    embeddings: Annotated[OptionalFile, Restart()] = None
 
 
 class DefaultsConfig(Section):

@@ -4,7 +4,7 @@ Promises that the bot never learns how pictures are made: `diffusion.Engine` fit
 the engine of the tests, which needs no torch.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from PIL import Image
@@ -24,6 +24,11 @@ class EnginePort(Protocol):
         """Return the mean seconds of one pass over the device; None before the first."""
 
     def submit(
-        self, params: Params, *, init_image: Image.Image | None = None
+        self,
+        params: Params,
+        *,
+        init_image: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        hints: Sequence[Image.Image] = (),
     ) -> AsyncGenerator[Step, None]:
         """Yield the steps of a job; the last carries the pictures. Closing it frees the device."""

@@ -9,6 +9,7 @@ from bot.config import Config
 from bot.exits import Exit
 from bot.jobs import software
 from bot.limits import check_length
+from bot.loading import load_configured
 from bot.prompt import PromptError, parse
 from bot.resolve import resolve
 from diffusion import DiffusionError, ModelInfo, Params
@@ -48,12 +49,12 @@ def paint(
     progress: Callable[[int, int], None],
 ) -> Written:
     """Paint one job and write its grid (and, asked, each picture at its native size)."""
-    from diffusion import generate, load_model
+    from diffusion import generate
     from diffusion.device import choose_device
 
     try:
         device = choose_device(config.engine.device, config.engine.dtype)
-        model = load_model(info.path, device=device.device, dtype=device.dtype)
+        model = load_configured(config, params.model, device)
         pictures = None
         for step in generate(model, params):
             progress(step.index, step.total)

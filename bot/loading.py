@@ -15,7 +15,8 @@ from bot.secrets import TokenError, find_token, token_problem
 from diffusion import DiffusionError, ModelInfo, describe_model
 
 if TYPE_CHECKING:
-    from diffusion import Engine
+    from diffusion import Engine, Model
+    from diffusion.device import Device
 
 
 def read_config(path: Path) -> Config:
@@ -49,18 +50,33 @@ def describe_models(config: Config) -> dict[str, ModelInfo]:
     return found
 
 
+def load_configured(config: Config, alias: str, device: "Device") -> "Model":
+    """Load the weights of one configured model; DiffusionError when they cannot be."""
+    from diffusion import load_model
+
+    model = config.models[alias]
+    return load_model(
+        model.path,
+        device=device.device,
+        dtype=device.dtype,
+        prediction_type=model.prediction or None,
+        vae=model.vae,
+        preview=model.preview,
+        loras=model.loras,
+        controls=model.controls,
+        embeddings=model.embeddings,
+    )
+
+
 def load_engine(config: Config) -> "Engine":
     """Load the weights of every configured model into an engine. Seconds: call it in a thread."""
-    from diffusion import Engine, load_model
+    from diffusion import Engine
     from diffusion.device import choose_device
 
     settings = config.engine
     try:
         device = choose_device(settings.device, settings.dtype)
-        models = {
-            alias: load_model(model.path, device=device.device, dtype=device.dtype)
-            for alias, model in config.models.items()
-        }
+        models = {alias: load_configured(config, alias, device) for alias in config.models}
     except DiffusionError as error:
         raise Exit(f"A model cannot be loaded: {error}") from error
     # Zero means all cores, which is what torch does when it is told nothing.

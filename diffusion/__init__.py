@@ -20,18 +20,20 @@ from diffusion.errors import (
 )
 from diffusion.info import ModelDefaults, ModelInfo, describe_model, shipped_models
 from diffusion.names import SAMPLERS, SCHEDULES
-from diffusion.params import Params
+from diffusion.params import Control, Params
 from diffusion.step import Step
 
 if TYPE_CHECKING:
     from diffusion.engine import Engine
     from diffusion.generation import generate
-    from diffusion.model import Model, load_model
+    from diffusion.loading import load_model
+    from diffusion.model import Model
 
 __all__ = [
     "SAMPLERS",
     "SCHEDULES",
     "CheckpointError",
+    "Control",
     "DiffusionError",
     "Engine",
     "EngineClosedError",
@@ -60,8 +62,10 @@ def __getattr__(name: str) -> object:
             module = "diffusion.engine"
         case "generate":
             module = "diffusion.generation"
-        case "Model" | "load_model":
+        case "Model":
             module = "diffusion.model"
+        case "load_model":
+            module = "diffusion.loading"
         case _:
             raise AttributeError(f"module 'diffusion' has no attribute {name!r}")
     value: object = getattr(import_module(module), name)

@@ -7,7 +7,7 @@ Never knows users, fairness between them, or where pictures go.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeAlias
@@ -16,7 +16,9 @@ import torch
 from PIL import Image
 
 from diffusion.errors import DiffusionError, EngineClosedError, EngineDeadError, UnknownModelError
-from diffusion.machine import Job, Machine
+from diffusion.inputs import Inputs
+from diffusion.job import Job
+from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.params import Params
 from diffusion.step import Step
@@ -30,7 +32,7 @@ class _Request:
 
     params: Params
     model: Model
-    init_image: Image.Image | None
+    inputs: Inputs
     loop: asyncio.AbstractEventLoop
     answers: "asyncio.Queue[_Answer]"
 
@@ -102,10 +104,16 @@ class Engine:
         return self._machine.seconds_per_tick
 
     async def submit(
-        self, params: Params, *, init_image: Image.Image | None = None
+        self,
+        params: Params,
+        *,
+        init_image: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        hints: Sequence[Image.Image] = (),
     ) -> AsyncGenerator[Step, None]:
         """Queue a job and yield its steps; the last one carries the pictures.
 
+        `init_image`, `mask` and `hints` are the pictures that params name, as for `generate`.
         Raises UnknownModelError, EngineClosedError, EngineDeadError, or what made this job fail.
         Closing the iterator cancels the job.
         """
@@ -116,7 +124,7 @@ class Engine:
         request = _Request(
             params,
             self._models[params.model],
-            init_image,
+            Inputs(init_image=init_image, mask=mask, hints=tuple(hints)),
             asyncio.get_running_loop(),
             asyncio.Queue(),
         )
@@ -182,7 +190,7 @@ class Engine:
                 request.send(EngineClosedError("the engine was closed before this job ended"))
                 continue
             try:
-                job = self._machine.add(request.model, request.params, request.init_image)
+                job = self._machine.add(request.model, request.params, request.inputs)
             except DiffusionError as error:
                 request.send(error)
             else:

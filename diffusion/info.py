@@ -1,10 +1,10 @@
 """What a model is, read from its description alone.
 
-Promises: `describe_model` opens one small JSON file and nothing else, so the bot can resolve sizes
-and defaults while the weights are not loaded (or cannot be). Never imports torch, never runs what
-it reads.
+Promises: `describe_model` reads JSON files and the heads of weight files and nothing else, so the
+bot can resolve sizes and defaults while the weights are not loaded (or cannot be). Never imports
+torch, never runs what it reads.
 
-## The description
+## The description of the shipped model
 `<folder>/config.json` is an object. This module reads `name` (else the folder's), `family`,
 `native_width`, `native_height`, `size_multiple`, `display_scale`, `defaults` and `sha256` and
 leaves every other key (the networks' sizes, the noise schedule) to the loader.
@@ -43,7 +43,8 @@ class ModelDefaults:
 class ModelInfo:
     """A model as the bot knows it.
 
-    Sizes in pixels; pictures are posted enlarged `display_scale` times; `path` is the folder.
+    Sizes in pixels; pictures are posted enlarged `display_scale` times; `path` is its folder or
+    file.
     """
 
     name: str
@@ -70,29 +71,41 @@ def shipped_models() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in root.glob(f"*/{CONFIG_NAME}")))
 
 
-def model_folder(name_or_path: str | Path) -> Path:
-    """Return the folder of a shipped model by its name, or of any model by its path."""
+def model_path(name_or_path: str | Path) -> Path:
+    """Return the folder of a shipped model by its name, or any model's folder or file."""
     text = str(name_or_path)
     if isinstance(name_or_path, str) and _ALIAS.fullmatch(text):
         shipped = _models_root() / text
         if (shipped / CONFIG_NAME).is_file():
             return shipped
-    folder = _existing_folder(text)
-    if folder is not None:
-        return folder
+    path = _existing(text)
+    if path is not None:
+        return path
     known = shipped_models()
     hint = nearest(text, known) if len(text) < 80 else None
     advice = f"did you mean {hint!r}?" if hint else f"shipped models: {', '.join(known) or 'none'}"
     raise UnknownModelError(
-        f"model {text[:200]!r}: neither a shipped model nor an existing folder; {advice}"
+        f"model {text[:200]!r}: neither a shipped model nor an existing folder or file; {advice}"
     )
 
 
+def is_shipped_format(path: Path) -> bool:
+    """Whether a model is a folder in the shipped model's own format, not in a hub's."""
+    return path.is_dir() and not (path / "model_index.json").is_file()
+
+
 def describe_model(name_or_path: str | Path) -> ModelInfo:
-    """Read `config.json` of a shipped model or of a model's folder."""
-    folder = model_folder(name_or_path)
-    source = folder / CONFIG_NAME
-    return parse_info(read_config(folder), folder=folder, source=source)
+    """Describe a shipped model, a folder of components, or a .safetensors file.
+
+    Raises UnknownModelError when there is nothing of that name, CheckpointError when what is there
+    is damaged or no model.
+    """
+    path = model_path(name_or_path)
+    if is_shipped_format(path):
+        return parse_info(read_config(path), folder=path, source=path / CONFIG_NAME)
+    from diffusion.foreign import describe_checkpoint
+
+    return describe_checkpoint(path)
 
 
 def read_config(folder: Path) -> dict[str, object]:
@@ -183,11 +196,11 @@ class _Reader:
         return value
 
 
-def _existing_folder(text: str) -> Path | None:
+def _existing(text: str) -> Path | None:
     try:
-        folder = Path(text).expanduser()
-        return folder if text and folder.is_dir() else None
-    # No such home, a NUL, a name too long: none of them is a folder.
+        path = Path(text).expanduser()
+        return path if text and path.exists() else None
+    # No such home, a NUL, a name too long: none of them is there.
     except (OSError, RuntimeError, ValueError):
         return None
 

@@ -3,93 +3,42 @@
 A *painting* is one picture of one job: a sampler coroutine that waits for a denoised estimate. A
 *row* is one latent with one context at one timestep; a guided painting needs two. Each `tick`
 gathers the rows of paintings that can share a forward pass (same model, latent shape, context
-length and borders), combines guidance and sends every painting its answer. Promises: one thread, no
-waiting, no knowledge of users. A painting's noise comes from its own generator, so what it becomes
-depends on its params and the model alone, up to the rounding of different batch sizes.
+length, borders, LoRAs and ControlNets), combines guidance and sends every painting its answer.
+Promises: one thread, no waiting, no knowledge of users. A painting's noise comes from its own
+generator, so what it becomes depends on its params and the model alone, up to the rounding of
+different batch sizes.
 """
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 import torch
-from PIL import Image
 from torch import Tensor
 
+from diffusion.addons import Styles, styles_for
+from diffusion.conditions import Guide, guide_for
 from diffusion.errors import DiffusionError, NumericalError, OutOfMemoryError
+from diffusion.inputs import Inputs
+from diffusion.job import Hint, Job, Pass
 from diffusion.model import Model
 from diffusion.networks.convolution import borders
-from diffusion.painting import Painting, start_painting
+from diffusion.painting import Painting
 from diffusion.params import Params
-from diffusion.pictures import make_grid
 from diffusion.pixels import pictures_from, tensor_from
-from diffusion.plan import Plan, plan_for
+from diffusion.plan import plan_for, second_plan
+from diffusion.rows import denoise, kind_of
+from diffusion.starts import OVERLAP, TILE, WHOLE, check_noise, second_start, start_paintings
 from diffusion.step import Step
 from diffusion.text import Conditioning
+from diffusion.tiles import decode_tiled
 
 # Encoded prompts kept for the next job: the empty negative prompt is everybody's.
 _CONTEXTS: Final = 256
 
-
-class Job:
-    """One submission inside the machine: its paintings and what it has told so far."""
-
-    def __init__(self, model: Model, params: Params, plan: Plan, paintings: list[Painting]) -> None:
-        self.model = model
-        self.params = params
-        self.plan = plan
-        self.paintings = paintings
-        self.told = 0
-        self.pictures: list[Image.Image | None] = [None] * len(paintings)
-
-    def undecoded(self) -> int | None:
-        """Return the index of a finished painting that is not a picture yet."""
-        for i, painting in enumerate(self.paintings):
-            if painting.finished is not None and self.pictures[i] is None:
-                return i
-        return None
-
-    def step(self) -> Step | None:
-        """Return the next step to tell: the slowest painting's, or the end with the pictures."""
-        done = min(painting.answered for painting in self.paintings)
-        pictures = tuple(picture for picture in self.pictures if picture is not None)
-        ended = len(pictures) == len(self.paintings)
-        index = self.plan.evaluations if ended else min(done, self.plan.evaluations - 1)
-        if index <= self.told:
-            return None
-        self.told = index
-        return Step(
-            index=index,
-            total=self.plan.evaluations,
-            pictures=pictures if ended else None,
-            draw_preview=_preview_of(self.model, [p.denoised for p in self.paintings]),
-        )
-
-
-def _preview_of(model: Model, estimates: Sequence[Tensor | None]) -> Callable[[], Image.Image]:
-    known = [estimate for estimate in estimates if estimate is not None]
-
-    def draw() -> Image.Image:
-        with torch.inference_mode():
-            images = model.preview.images(torch.stack(known).float().cpu())
-        return make_grid(pictures_from(images))
-
-    return draw
-
-
 Answer: TypeAlias = tuple[Job, Step | DiffusionError]
-
-
-@dataclass(frozen=True, slots=True)
-class _Class:
-    """What paintings must have in common to share a forward pass."""
-
-    model: int
-    shape: tuple[int, ...]
-    context: int
-    tile: bool
 
 
 class Machine:
@@ -99,7 +48,7 @@ class Machine:
         self.max_batch = max_batch
         self.seconds_per_tick: float | None = None
         self._jobs: list[Job] = []
-        self._contexts: OrderedDict[tuple[int, tuple[str, ...]], Conditioning] = OrderedDict()
+        self._contexts: OrderedDict[tuple[object, ...], Conditioning] = OrderedDict()
         self._ticks = 0
 
     @property
@@ -108,36 +57,48 @@ class Machine:
         return bool(self._jobs)
 
     @torch.inference_mode()
-    def add(self, model: Model, params: Params, init_image: Image.Image | None = None,
+    def add(self, model: Model, params: Params, inputs: Inputs | None = None,
             latents: Tensor | None = None) -> Job:  # fmt: skip
         """Start a job; it joins at the next tick.
 
         `latents` (images x C x h x w, standard normal) replaces the noise of the seeds. Raises
         ParamsError.
         """
-        plan = plan_for(model, params, has_image=init_image is not None)
+        inputs = inputs or Inputs()
+        inputs.check(params)
+        plan = plan_for(model, params, has_image=inputs.init_image is not None)
         shape = model.latent_shape(params.width, params.height)
-        noise = _check_noise(latents, (params.images, *shape))
-        source = None
-        if init_image is not None:
-            source = self._encode_image(model, params, init_image)
-        guided = params.guidance_scale != 1.0
-        prompts = (params.prompt, params.negative_prompt) if guided else (params.prompt,)
-        context = self._encode_prompts(model, prompts).context
-        paintings = [
-            start_painting(
-                plan,
-                seed=params.seed + i,
-                shape=shape,
-                context=context,
-                noise=None if noise is None else noise[i],
-                source=source,
-            )
-            for i in range(params.images)
-        ]
-        job = Job(model, params, plan, paintings)
+        noise = check_noise(latents, (params.images, *shape))
+        styles = styles_for(model, params)
+        guide = self._guide(model, params, styles)
+        passes = [Pass(params=params, plan=plan, guide=guide, hints=_hints(model, params, inputs))]
+        if params.hires > 1 and not plan.stopped:
+            passes.append(self._second_pass(model, params, inputs, styles))
+        paintings = start_paintings(model, params, plan, guide, inputs, noise)
+        job = Job(model, params, passes, styles, paintings)
         self._jobs.append(job)
         return job
+
+    def _second_pass(self, model: Model, params: Params, inputs: Inputs, styles: Styles) -> Pass:
+        """Work out the larger pass of a job, in multiples that the network can halve."""
+        unit = model.info.size_multiple
+        larger = replace(
+            params,
+            width=max(unit, round(params.width * params.hires / unit) * unit),
+            height=max(unit, round(params.height * params.hires / unit) * unit),
+        )
+        return Pass(
+            params=larger,
+            plan=second_plan(model, larger),
+            guide=self._guide(model, larger, styles),
+            hints=_hints(model, larger, inputs),
+        )
+
+    def _guide(self, model: Model, params: Params, styles: Styles) -> Guide:
+        def encode(prompts: Sequence[str]) -> Conditioning:
+            return self._encode_prompts(model, tuple(prompts), params.clip_skip, styles)
+
+        return guide_for(model, params, encode, width=params.width, height=params.height)
 
     def remove(self, job: Job) -> None:
         """Drop a job: its rows are gone from the next tick on."""
@@ -175,7 +136,7 @@ class Machine:
         chosen: list[tuple[Job, Painting]] = []
         rows = 0
         for job, painting in waiting:
-            if chosen and _class_of(job, painting) != _class_of(*chosen[0]):
+            if chosen and kind_of(job, painting) != kind_of(*chosen[0]):
                 continue
             if chosen and rows + painting.rows > self.max_batch:
                 break
@@ -187,7 +148,7 @@ class Machine:
         """Run the batch and send every painting its estimate; yield the jobs that failed."""
         model = batch[0][0].model
         try:
-            estimates = _denoise(model, batch)
+            estimates = denoise(model, batch)
         except torch.OutOfMemoryError as error:
             reason = str(error)
         else:
@@ -235,66 +196,63 @@ class Machine:
         )
 
     def _decode_one(self) -> None:
+        """Turn one finished painting into a picture, or into the start of its second pass."""
         for job in self._jobs:
             index = job.undecoded()
-            if index is not None:
-                latents = job.paintings[index].finished
-                if latents is not None:
-                    with borders(seamless=job.params.tile):
-                        images = job.model.vae.decode(
-                            latents[None].to(job.model.device, job.model.dtype)
-                        )
-                    job.pictures[index] = pictures_from(images.float().cpu())[0]
+            if index is None:
+                continue
+            painting = job.paintings[index]
+            picture = pictures_from(_decode(job, painting))[0]
+            following = job.next_pass(index)
+            if following is None:
+                job.pictures[index] = picture
                 return
+            job.paintings[index] = second_start(
+                job.model, following.params, following.plan, following.guide, picture, index
+            )
+            job.stages[index] += 1
+            return
 
     def _measure(self, seconds: float) -> None:
         known = self.seconds_per_tick
         self.seconds_per_tick = seconds if known is None else 0.9 * known + 0.1 * seconds
 
-    def _encode_prompts(self, model: Model, prompts: tuple[str, ...]) -> Conditioning:
-        key = (id(model), prompts)
+    def _encode_prompts(
+        self, model: Model, prompts: tuple[str, ...], clip_skip: int, styles: Styles
+    ) -> Conditioning:
+        key = (id(model), prompts, clip_skip, styles.text_key)
         if key not in self._contexts:
-            self._contexts[key] = model.encode_prompts(prompts)
+            with styles.on_text(model):
+                self._contexts[key] = model.encode_prompts(prompts, clip_skip)
         self._contexts.move_to_end(key)
         if len(self._contexts) > _CONTEXTS:
             self._contexts.popitem(last=False)
         return self._contexts[key]
 
-    def _encode_image(self, model: Model, params: Params, picture: Image.Image) -> Tensor:
-        images = tensor_from(picture, width=params.width, height=params.height)
-        with borders(seamless=params.tile):
-            latents = model.vae.encode(images.to(model.device, model.dtype))
-        return latents[0].float().cpu()
+
+def _decode(job: Job, painting: Painting) -> Tensor:
+    """Decode one finished painting to 1 x 3 x H x W on the CPU; large ones in tiles."""
+    model = job.model
+    if painting.finished is None:
+        raise RuntimeError("only finished paintings are decoded")
+    latents = painting.finished[None].to(model.device, model.vae_dtype)
+    with borders(seamless=job.params.tile):
+        if max(latents.shape[-2:]) > WHOLE:
+            images = decode_tiled(
+                model.vae.decode, latents, tile=TILE, overlap=OVERLAP, seamless=job.params.tile
+            )
+        else:
+            images = model.vae.decode(latents)
+    return images.float().cpu()
 
 
-def _check_noise(latents: Tensor | None, shape: tuple[int, ...]) -> Tensor | None:
-    if latents is not None and tuple(latents.shape) != shape:
-        raise ValueError(f"latents are {tuple(latents.shape)}; this job needs {shape}")
-    return latents
-
-
-def _class_of(job: Job, painting: Painting) -> _Class:
-    return _Class(
-        model=id(job.model),
-        shape=tuple(painting.shape),
-        context=painting.context.shape[1],
-        tile=job.params.tile,
-    )
-
-
-def _denoise(model: Model, batch: Sequence[tuple[Job, Painting]]) -> list[Tensor]:
-    """Run one forward pass over all rows of the batch; return each painting's denoised estimate."""
-    latents, timesteps, contexts = [], [], []
-    for _, painting in batch:
-        row = painting.network_input()
-        latents += [row] * painting.rows
-        timesteps += [painting.timestep()] * painting.rows
-        contexts.append(painting.context)
-    with borders(seamless=batch[0][0].params.tile):
-        output = model.backbone(
-            torch.stack(latents).to(model.device, model.dtype),
-            torch.tensor(timesteps, dtype=torch.float32, device=model.device),
-            torch.cat(contexts),
+def _hints(model: Model, params: Params, inputs: Inputs) -> tuple[Hint, ...]:
+    return tuple(
+        Hint(
+            control=control,
+            network=model.addons.control(control.model, model),
+            # Hints are pictures in [0, 1], not in [-1, 1] (Zhang et al. 2023).
+            picture=(tensor_from(picture, width=params.width, height=params.height) + 1) / 2,
         )
-    rows = output.float().cpu().split([painting.rows for _, painting in batch])
-    return [p.estimate(part) for (_, p), part in zip(batch, rows, strict=True)]
+        for control, picture in zip(params.controls, inputs.hints, strict=True)
+    )

@@ -1,39 +1,39 @@
 """A model: networks with weights, ready to paint.
 
-Promises: loading is strict (every key placed or named in the error), reads safetensors only, and
-refuses what is damaged before memory is taken. Never downloads anything.
+Promises: immutable, so many jobs share it; what it computes depends on its weights alone. Never
+reads a file: `diffusion.loading` makes models.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from PIL import Image
+from torch import Tensor
 
-from diffusion.errors import CheckpointError
-from diffusion.files import checkpoint_file, sha256_of
-from diffusion.info import ModelInfo, describe_model
-from diffusion.networks.unet import UNet, UNetConfig
-from diffusion.networks.vae import AutoencoderKL, VAEConfig
+from diffusion.info import ModelInfo
+from diffusion.networks.ddpm import DDPMUNet
+from diffusion.networks.pixels import PixelSpace
+from diffusion.networks.tiny import TinyDecoder
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import AutoencoderKL
+from diffusion.networks.vq import AutoencoderVQ
+from diffusion.safety import SafetyChecker
 from diffusion.schedules import NoiseSchedule
-from diffusion.text import Conditioning, TextConfig, TextEncoder, build_text_model
+from diffusion.text import Conditioning, TextStack
 
-_Sizes = TypeVar("_Sizes", UNetConfig, VAEConfig, TextConfig)
-_PREFIXES = {
-    "model.diffusion_model.": "unet",
-    "first_stage_model.": "vae",
-    "cond_stage_model.transformer.text_model.": "text",
-    "preview.": "preview",
-}
+if TYPE_CHECKING:
+    from diffusion.addons import Addons
+
+Backbone: TypeAlias = UNet | DDPMUNet
+FirstStage: TypeAlias = AutoencoderKL | AutoencoderVQ | PixelSpace
+# A latent side larger than this is made smaller before a preview of it is decoded.
+_PREVIEW_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class LinearPreview:
     """The linear decoder for previews: one convolution from latents to patches of pixels.
 
     weight: 3p^2 x z x k x k with k odd, bias: 3p^2, p pixels a side of a latent position.
@@ -53,163 +53,75 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TinyPreview:
+    """Previews by a tiny decoder (TAESD), in float32 on the CPU beside the device's own work."""
+
+    decoder: TinyDecoder
+
+    def images(self, latents: Tensor) -> Tensor:
+        """Map N x z x h x w latents to N x 3 x H x W pictures, about [-1, 1]; large ones halved."""
+        while max(latents.shape[-2:]) > _PREVIEW_SIDE:
+            latents = torch.nn.functional.avg_pool2d(latents, 2)
+        return cast(Tensor, self.decoder(latents))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelPreview:
+    """Previews where the latents are the picture."""
+
+    def images(self, latents: Tensor) -> Tensor:
+        """Return N x 3 x H x W pictures as they are."""
+        return latents
+
+
+Preview: TypeAlias = LinearPreview | TinyPreview | PixelPreview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
-    """Everything that belongs to one checkpoint. Immutable: many jobs share it."""
+    """Everything that belongs to one checkpoint.
+
+    `text` is None for a model without words. `micro_conditioning` says which numbers Stable
+    Diffusion XL is told beside the text, `size_dim` how wide the sinusoid of each is.
+    `guidance_embedded`: the network takes the guidance scale as an input. `vae_dtype` is the
+    precision of the first stage, which may overflow where the backbone does not.
+    """
 
     info: ModelInfo
-    backbone: UNet
-    vae: AutoencoderKL
-    text: TextEncoder
+    backbone: Backbone
+    vae: FirstStage
+    text: TextStack | None
     noise_schedule: NoiseSchedule
     preview: Preview
     device: torch.device
     dtype: torch.dtype
+    vae_dtype: torch.dtype
+    addons: "Addons"
+    micro_conditioning: Literal["none", "sizes", "aesthetic"] = "none"
+    size_dim: int = 256
+    zero_empty_negative: bool = False
+    guidance_embedded: bool = False
+    safety: SafetyChecker | None = field(default=None)
 
     @property
     def family(self) -> str:
-        """The architecture's short name: "emoji", "sd1", …"""
+        """The architecture's short name: "emoji", "sd1", "sdxl", …"""
         return self.info.family
 
     def encode_prompts(self, prompts: Sequence[str], clip_skip: int = 0) -> Conditioning:
-        """Encode prompts to conditioning: .context N x T x D, .pooled N x P or None."""
+        """Encode prompts to conditioning: .context N x T x D, .pooled N x P or None.
+
+        ValueError for a model without words.
+        """
+        if self.text is None:
+            raise ValueError(f"{self.info.name} paints without words: it has no text encoder")
         return self.text.encode(prompts, clip_skip)
 
     def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
         """Return the C x h x w shape of the latents of one picture."""
-        scale = self.vae.config.downscale
-        return self.vae.config.z_channels, height // scale, width // scale
+        config = self.vae.config
+        return config.latent_channels, height // config.downscale, width // config.downscale
 
-
-def load_model(source: str | Path, *, device: str = "cpu", dtype: str = "float32") -> Model:
-    """Load the shipped model ("emoji") or a folder in its format.
-
-    Raises UnknownModelError when there is no such model, CheckpointError when its files are
-    missing, damaged or of another shape than its configuration says.
-    """
-    info = describe_model(source)
-    folder = Path(info.path)
-    config = _read_config(folder / "config.json")
-    target, precision = torch.device(device), _dtype(dtype)
-    path = checkpoint_file(folder)
-    if info.sha256 is not None and sha256_of(path) != info.sha256:
-        raise CheckpointError(
-            f"{path} is damaged: its SHA-256 is not the one in config.json. "
-            "Copy the file again from where it came."
-        )
-    with torch.device("meta"):
-        unet = UNet(_build(UNetConfig, config, "unet", folder))
-        vae = AutoencoderKL(_build(VAEConfig, config, "vae", folder))
-        text_sizes = _build(TextConfig, config, "text", folder)
-        text_model = build_text_model(text_sizes)
-    tensors = _read_tensors(path, precision)
-    _restore_positions(text_model)
-    networks: dict[str, nn.Module] = {"unet": unet, "vae": vae, "text": text_model}
-    for part, network in networks.items():
-        _place(network, tensors[part], path=path, part=part)
-        network.to(device=target).eval().requires_grad_(False)
-    return Model(
-        info=info,
-        backbone=unet,
-        vae=vae,
-        text=TextEncoder(
-            tokenizer=_tokenizer(folder / "tokenizer.json"), model=text_model, config=text_sizes
-        ),
-        noise_schedule=NoiseSchedule.from_config(config["noise_schedule"]),
-        # Previews are worked out on the CPU, beside the device's own work.
-        preview=Preview(
-            weight=tensors["preview"]["weight"].float(), bias=tensors["preview"]["bias"].float()
-        ),
-        device=target,
-        dtype=precision,
-    )
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        return cast(dict[str, Any], json.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-
-
-def _build(kind: type[_Sizes], config: Mapping[str, Any], part: str, folder: Path) -> _Sizes:
-    try:
-        sizes: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in config[part].items()
-        }
-        return kind(**sizes)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            f'{folder / "config.json"}: section "{part}" does not describe this network: {error}'
-        ) from error
-
-
-def _dtype(name: str) -> torch.dtype:
-    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if name not in known:
-        raise ValueError(f"dtype is {name!r}; choose one of {', '.join(known)}")
-    return known[name]
-
-
-def _read_tensors(path: Path, dtype: torch.dtype) -> dict[str, dict[str, Tensor]]:
-    """Read every tensor, cast, sorted by the network it belongs to."""
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PREFIXES.values()}
-    try:
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dictionary
-                part, name = _split_key(key, path)
-                parts[part][name] = file.get_tensor(key).to(dtype)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is no whole safetensors file: {error}. Copy it again from where it came."
-        ) from error
-    return parts
-
-
-def _split_key(key: str, path: Path) -> tuple[str, str]:
-    for prefix, part in _PREFIXES.items():
-        if key.startswith(prefix):
-            return part, key.removeprefix(prefix)
-    raise CheckpointError(f"{path} holds the tensor {key!r}, which belongs to no network here.")
-
-
-def _place(network: nn.Module, tensors: Mapping[str, Tensor], *, path: Path, part: str) -> None:
-    """Put tensors into a network built on the meta device; every key and shape must match."""
-    expected = network.state_dict()
-    # transformers keeps the text model below `text_model.` in some versions and flat in others.
-    prefix = "text_model." if any(name.startswith("text_model.") for name in expected) else ""
-    named = {prefix + name: tensor for name, tensor in tensors.items()}
-    missing, unknown = expected.keys() - named.keys(), named.keys() - expected.keys()
-    wrong = [n for n in expected.keys() & named.keys() if expected[n].shape != named[n].shape]
-    if missing or unknown or wrong:
-        raise CheckpointError(
-            f"{path} does not fit the {part} of its configuration: "
-            f"missing {_some(missing)}; unknown {_some(unknown)}; wrong shape {_some(wrong)}."
-        )
-    bad = [name for name, tensor in named.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise CheckpointError(f"{path} holds numbers that are not finite in {_some(bad)}.")
-    network.load_state_dict(named, assign=True)
-
-
-def _some(names: Sequence[str] | set[str]) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
-    return (", ".join(listed[:3]) + more) or "none"
-
-
-def _restore_positions(text_model: nn.Module) -> None:
-    """Rebuild the buffer of positions, which is no weight and so never comes from a file."""
-    embeddings: Any = getattr(text_model, "text_model", text_model).embeddings
-    positions = embeddings.position_embedding.num_embeddings
-    embeddings.register_buffer("position_ids", torch.arange(positions)[None], persistent=False)
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except Exception as error:  # the library raises bare Exception for a malformed file
-        raise CheckpointError(f"{path} is no tokenizer: {error}") from error
+    def flagged(self, pictures: Sequence[Image.Image]) -> tuple[bool, ...]:
+        """Return what the checkpoint's safety checker objects to; empty where it has none."""
+        return () if self.safety is None else tuple(self.safety.check(pictures))

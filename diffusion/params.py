@@ -30,6 +30,9 @@ SIDE_MULTIPLE: Final = 8
 MAX_IMAGES: Final = 16
 MIN_STOP: Final = 10
 DEFAULT_STRENGTH: Final = 0.75
+DEFAULT_HIRES_STRENGTH: Final = 0.5
+MAX_CLIP_SKIP: Final = 12
+MAX_CONTROLS: Final = 4
 MAX_JSON_LENGTH: Final = 100_000
 
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -37,8 +40,41 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """One ControlNet of a job (Zhang et al. 2023) and how it steers.
+
+    `model` is its name, `image` the SHA-256 of the hint. It works from the share `start` of the
+    steps to `end`, with residuals times `scale`; `guess` leaves the negative rows alone and ramps
+    the residuals down towards the fine levels.
+    """
+
+    model: str
+    image: str
+    scale: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    guess: bool = False
+
+    def __post_init__(self) -> None:
+        for name, check in _CONTROL_CHECKS.items():
+            object.__setattr__(self, name, check(f"controls.{name}", getattr(self, name)))
+        if self.start >= self.end:
+            raise _refuse("controls.start", self.start, f"below controls.end, {self.end:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """What to paint. Sides in pixels; image i of a job starts from the noise of seed + i."""
+    """What to paint. Sides in pixels; image i of a job starts from the noise of seed + i.
+
+    `clip_skip` k leaves out the last k layers of the text encoder (diffusers' count; AUTOMATIC1111
+    says k + 1). `guidance_rescale` is phi of Lin et al. 2024, section 3.4. `eta` scales the fresh
+    noise of DDIM and the ancestral samplers; None is the sampler's own. `zero_negative` says
+    whether an empty negative prompt is zeros instead of the encoded empty text (Stable Diffusion
+    XL); None is the checkpoint's own rule. `mask` is the SHA-256 of a picture that is white where
+    `init_image` is repainted. `hires` above 1 paints a second pass at that many times the size,
+    as image to image at `hires_strength`. `variation_seed` mixes other noise into the start, by
+    `variation_strength` of the way on the sphere.
+    """
 
     prompt: str
     negative_prompt: str = ""
@@ -55,6 +91,16 @@ class Params:
     tile: bool = False
     init_image: str | None = None
     strength: float = DEFAULT_STRENGTH
+    mask: str | None = None
+    clip_skip: int = 0
+    guidance_rescale: float = 0.0
+    eta: float | None = None
+    zero_negative: bool | None = None
+    hires: float = 1.0
+    hires_strength: float = DEFAULT_HIRES_STRENGTH
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -62,6 +108,14 @@ class Params:
             object.__setattr__(self, name, check(name, getattr(self, name)))
         if self.init_image is None and self.strength != DEFAULT_STRENGTH:
             raise _refuse("strength", self.strength, "left out unless init_image is given")
+        if self.init_image is None and self.mask is not None:
+            raise _refuse("mask", self.mask, "left out unless init_image is given")
+        if self.hires == 1.0 and self.hires_strength != DEFAULT_HIRES_STRENGTH:
+            raise _refuse("hires_strength", self.hires_strength, "left out unless hires is above 1")
+        if self.variation_seed is None and self.variation_strength != 0.0:
+            raise _refuse(
+                "variation_strength", self.variation_strength, "0 unless variation_seed is given"
+            )
 
     @property
     def steps_run(self) -> int:
@@ -185,10 +239,48 @@ def _flag(field: str, value: object) -> bool:
 
 
 def _digest(field: str, value: object) -> str | None:
-    if value is None or (isinstance(value, str) and _SHA256.fullmatch(value)):
+    return None if value is None else _required_digest(field, value)
+
+
+def _required_digest(field: str, value: object) -> str:
+    if isinstance(value, str) and _SHA256.fullmatch(value):
         return value
     raise _refuse(field, value, "the SHA-256 of the source picture: 64 lower-case hex digits")
 
+
+def _or_none(check: Callable[[str, object], object]) -> Callable[[str, object], object]:
+    def checked(field: str, value: object) -> object:
+        return None if value is None else check(field, value)
+
+    return checked
+
+
+def _controls(field: str, value: object) -> tuple[Control, ...]:
+    if not isinstance(value, list | tuple) or len(value) > MAX_CONTROLS:
+        raise _refuse(field, value, f"a list of at most {MAX_CONTROLS} ControlNets")
+    known = [f.name for f in fields(Control)]
+    controls: list[Control] = []
+    for each in value:
+        if isinstance(each, Control):
+            controls.append(each)
+        elif isinstance(each, Mapping) and {"model", "image"} <= set(each) <= set(known):
+            # As it stands in JSON; every value is type-checked in __post_init__.
+            controls.append(Control(**each))
+        else:
+            raise _refuse(field, value, f"objects with the keys {', '.join(known)}")
+    return tuple(controls)
+
+
+_CONTROL_CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = MappingProxyType(
+    {
+        "model": _model,
+        "image": _required_digest,
+        "scale": _number(0.0, 2.0),
+        "start": _number(0.0, 1.0),
+        "end": _number(0.0, 1.0),
+        "guess": _flag,
+    }
+)
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = MappingProxyType(
     {
@@ -207,5 +299,15 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = MappingProxyType
         "tile": _flag,
         "init_image": _digest,
         "strength": _number(0.0, 1.0, open_low=True),
+        "mask": _digest,
+        "clip_skip": _integer(0, MAX_CLIP_SKIP - 1),
+        "guidance_rescale": _number(0.0, 1.0),
+        "eta": _or_none(_number(0.0, 1.0)),
+        "zero_negative": _or_none(_flag),
+        "hires": _number(1.0, 4.0),
+        "hires_strength": _number(0.0, 1.0, open_low=True),
+        "variation_seed": _or_none(_integer(0, MAX_SEED)),
+        "variation_strength": _number(0.0, 1.0),
+        "controls": _controls,
     }
 )

@@ -13,7 +13,7 @@ only then a setting says how long the prompt is. Other readers ignore it.
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from types import MappingProxyType
 from typing import Final
@@ -115,6 +115,8 @@ def parse_params(text: str) -> Params:
         values |= _size(settings["Size"])
     if "init_image" not in values:
         values.pop("strength", None)
+    if "hires" not in values:
+        values.pop("hires_strength", None)
     # Params checks every value's type and limits.
     return Params(**values)  # type: ignore[arg-type]
 
@@ -154,6 +156,7 @@ def _settings(provenance: Provenance) -> dict[str, str]:
         settings["Tiling"] = "True"
     if params.stop != 100:
         settings["Stop"] = str(params.stop)
+    settings |= _rare_settings(params, provenance.index)
     settings["Job"] = provenance.job_id
     settings["Index"] = str(provenance.index)
     if provenance.index == 0:
@@ -161,6 +164,32 @@ def _settings(provenance: Provenance) -> dict[str, str]:
     settings["Version"] = provenance.software
     if params.model != provenance.model_name:
         settings["Alias"] = params.model
+    return settings
+
+
+def _rare_settings(params: Params, index: int) -> dict[str, str]:
+    """Return the settings that differ from their defaults, by A1111's names where it has them."""
+    settings: dict[str, str] = {}
+    if params.mask is not None:
+        settings["Mask"] = params.mask
+    if params.clip_skip:
+        # A1111 counts the layer that is used, from the end.
+        settings["Clip skip"] = str(params.clip_skip + 1)
+    if params.guidance_rescale:
+        settings["CFG Rescale"] = _number(params.guidance_rescale)
+    if params.eta is not None:
+        settings["Eta"] = _number(params.eta)
+    if params.zero_negative is not None:
+        settings["Zero negative"] = str(params.zero_negative)
+    if params.hires != 1:
+        settings["Hires upscale"] = _number(params.hires)
+        settings["Hires strength"] = _number(params.hires_strength)
+    if params.variation_seed is not None:
+        settings["Variation seed"] = str(params.variation_seed + max(0, index - 1))
+        settings["Variation seed strength"] = _number(params.variation_strength)
+    if params.controls:
+        controls = [asdict(control) for control in params.controls]
+        settings["Controls"] = json.dumps(controls, separators=(",", ":"), ensure_ascii=False)
     return settings
 
 
@@ -234,6 +263,15 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _skipped(text: str) -> int:
+    return _whole(text) - 1
+
+
+def _controls(text: str) -> object:
+    # Params checks what it says.
+    return json.loads(text)
+
+
 def _flag(text: str) -> bool:
     if text not in ("True", "False"):
         raise ValueError(text)
@@ -250,5 +288,15 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = MappingProx
         "tile": ("Tiling", _flag),
         "stop": ("Stop", _whole),
         "images": ("Images", _whole),
+        "mask": ("Mask", str),
+        "clip_skip": ("Clip skip", _skipped),
+        "guidance_rescale": ("CFG Rescale", float),
+        "eta": ("Eta", float),
+        "zero_negative": ("Zero negative", _flag),
+        "hires": ("Hires upscale", float),
+        "hires_strength": ("Hires strength", float),
+        "variation_seed": ("Variation seed", _whole),
+        "variation_strength": ("Variation seed strength", float),
+        "controls": ("Controls", _controls),
     }
 )

@@ -12,11 +12,16 @@ from PIL import Image
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step of one job. `draw_preview` paints the grid of the denoised estimates (RGB)."""
+    """One step of one job. `draw_preview` paints the grid of the denoised estimates (RGB).
+
+    `flagged` says for every picture of the last step whether the checkpoint's own safety checker
+    objects to it; empty where the checkpoint has none.
+    """
 
     index: int
     total: int
     pictures: tuple[Image.Image, ...] | None = None
+    flagged: tuple[bool, ...] = ()
     draw_preview: Callable[[], Image.Image] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ cancelling by closing the iterator, errors of `diffusion`. Never sleeps: a held 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from PIL import Image
@@ -102,7 +102,12 @@ class FakeEngine:
         self._troubles.append(Trouble(error, step, word, times))
 
     async def submit(
-        self, params: Params, *, init_image: Image.Image | None = None
+        self,
+        params: Params,
+        *,
+        init_image: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        hints: Sequence[Image.Image] = (),
     ) -> AsyncGenerator[Step, None]:
         """Yield the steps of a job."""
         if params.model not in self.models:

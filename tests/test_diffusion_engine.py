@@ -38,6 +38,7 @@ class Backbone(torch.nn.Module):
     def __init__(self, inner: torch.nn.Module) -> None:
         super().__init__()
         self.inner = inner
+        self.config = inner.config
         self.rows: list[int] = []
         self.timesteps: list[list[float]] = []
         self.threads: set[int] = set()

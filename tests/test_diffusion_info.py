@@ -116,9 +116,15 @@ def test_a_folder_without_a_description(tmp_path: Path) -> None:
         describe_model(tmp_path)
 
 
+def test_a_file_that_is_no_checkpoint_is_refused_as_one(tmp_path: Path) -> None:
+    (tmp_path / "notes.safetensors").write_text("not tensors")
+    with pytest.raises(CheckpointError, match="no safetensors file"):
+        describe_model(tmp_path / "notes.safetensors")
+
+
 @pytest.mark.parametrize(
     "name",
-    ["", "granite", "../..//granite", "a\0b", "~nobody-of-that-name/x", "x" * 5000, "/etc/passwd"],
+    ["", "granite", "../..//granite", "a\0b", "~nobody-of-that-name/x", "x" * 5000],
 )
 def test_unknown_models(name: str) -> None:
     with pytest.raises(UnknownModelError, match="neither a shipped model nor") as caught:

@@ -45,6 +45,7 @@ def test_a_removed_job_is_gone_at_once() -> None:
 def test_prompts_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, model = Machine(max_batch=8), tiny_model()
     calls: list[tuple[str, ...]] = []
+    assert model.text is not None
     encode = model.text.encode
 
     def counted(prompts: tuple[str, ...], clip_skip: int = 0) -> object:

@@ -61,7 +61,8 @@ def test_weights_survive_the_file(folder: Path) -> None:
     for name, tensor in placed.items():
         assert torch.equal(tensor, tensors[name].float()), name
     text = [n for n in tensors if n.startswith("cond_stage_model.transformer.text_model.")]
-    assert len(text) == len(model.text.model.state_dict())
+    assert model.text is not None
+    assert len(text) == len(model.text.encoders[0].model.state_dict())
 
 
 def test_the_description_needs_no_weights(folder: Path) -> None:

@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffusion import SAMPLERS, SCHEDULES, DiffusionError, Params, ParamsError
+from diffusion import SAMPLERS, SCHEDULES, Control, DiffusionError, Params, ParamsError
 from diffusion.params import MAX_JSON_LENGTH, MAX_PROMPT_LENGTH
 
 DIGEST = "0f" * 32
 
 prompts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
 sides = st.integers(1, 1024).map(lambda n: n * 8)
+
+
+controls = st.builds(
+    Control,
+    model=st.just("canny"),
+    image=st.just(DIGEST),
+    scale=st.floats(0, 2),
+    start=st.floats(0, 0.4),
+    end=st.floats(0.5, 1),
+    guess=st.booleans(),
+)
 
 
 @st.composite
@@ -38,6 +49,16 @@ def all_params(draw: st.DrawFn) -> Params:
         tile=draw(st.booleans()),
         init_image=init_image,
         strength=draw(strengths),
+        mask=draw(st.none() | st.just(DIGEST)) if init_image else None,
+        clip_skip=draw(st.integers(0, 11)),
+        guidance_rescale=draw(st.floats(0, 1)),
+        eta=draw(st.none() | st.floats(0, 1)),
+        zero_negative=draw(st.none() | st.booleans()),
+        hires=draw(st.floats(1.5, 2)),
+        hires_strength=draw(st.floats(0.1, 1)),
+        variation_seed=draw(st.integers(0, 2**32 - 1)),
+        variation_strength=draw(st.floats(0, 1)),
+        controls=draw(st.lists(controls, max_size=2).map(tuple)),
     )
 
 
@@ -54,9 +75,11 @@ def test_json_both_ways(params: Params) -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     assert Params(prompt="a red fox").to_json() == (
-        '{"guidance_scale":7.5,"height":512,"images":4,"init_image":null,"model":"emoji",'
-        '"negative_prompt":"","prompt":"a red fox","sampler":"dpmpp_2m","schedule":"uniform",'
-        '"seed":0,"steps":20,"stop":100,"strength":0.75,"tile":false,"width":512}'
+        '{"clip_skip":0,"controls":[],"eta":null,"guidance_rescale":0.0,"guidance_scale":7.5,'
+        '"height":512,"hires":1.0,"hires_strength":0.5,"images":4,"init_image":null,"mask":null,'
+        '"model":"emoji","negative_prompt":"","prompt":"a red fox","sampler":"dpmpp_2m",'
+        '"schedule":"uniform","seed":0,"steps":20,"stop":100,"strength":0.75,"tile":false,'
+        '"variation_seed":null,"variation_strength":0.0,"width":512,"zero_negative":null}'
     )
 
 
@@ -127,6 +150,18 @@ def test_params_do_not_change() -> None:
         ("init_image", DIGEST[1:], "64 lower-case hex"),
         ("init_image", 5, "64 lower-case hex"),
         ("strength", 0.5, "init_image"),
+        ("mask", DIGEST, "init_image"),
+        ("clip_skip", 12, "0 to 11"),
+        ("guidance_rescale", 1.5, "0 to 1"),
+        ("eta", -1, "0 to 1"),
+        ("zero_negative", 1, "true or false"),
+        ("hires", 0.5, "1 to 4"),
+        ("hires_strength", 0.7, "hires is above 1"),
+        ("variation_strength", 0.2, "variation_seed"),
+        ("variation_seed", -1, "0 to 4294967295"),
+        ("controls", "canny", "at most 4"),
+        ("controls", [{"model": "canny"}], "keys model, image"),
+        ("controls", [{"model": "canny", "image": DIGEST, "weight": 1}], "keys model, image"),
     ],
 )
 def test_wrong_values_name_field_value_and_limit(field: str, value: object, message: str) -> None:
@@ -202,6 +237,23 @@ def test_from_json_never_fails_otherwise(text: str) -> None:
 def test_the_longest_params_fit_their_own_json_limit() -> None:
     worst = Params(prompt="\x01" * MAX_PROMPT_LENGTH, negative_prompt="\x01" * MAX_PROMPT_LENGTH)
     assert Params.from_json(worst.to_json()) == worst
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model", "../canny", "alias"),
+        ("image", "x", "64 lower-case hex"),
+        ("scale", 3, "0 to 2"),
+        ("start", 1, "below controls.end"),
+        ("end", True, "a number"),
+        ("guess", 0, "true or false"),
+    ],
+)
+def test_wrong_controls_name_the_field(field: str, value: object, message: str) -> None:
+    values: dict[str, Any] = {"model": "canny", "image": DIGEST, field: value}
+    with pytest.raises(ParamsError, match=f"^controls.{field} is .*{message}"):
+        Control(**values)
 
 
 def test_steps_run() -> None:

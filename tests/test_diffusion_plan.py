@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from diffusion import Params, ParamsError
+from diffusion.networks.vae import AutoencoderKL
 from diffusion.plan import plan_for
 from diffusion.schedules import karras
 from tests.tiny import tiny_model
@@ -40,6 +41,6 @@ def test_strength_is_the_share_of_the_steps_done_on_a_picture(strength: float, s
 def test_a_size_between_latent_positions_is_refused_with_the_multiple() -> None:
     model = tiny_model()
     wide = replace(model.vae.config, patch_size=8)
-    vae = type(model.vae)(wide)
+    vae = AutoencoderKL(wide)
     with pytest.raises(ParamsError, match="multiples of 16"):
         plan_for(replace(model, vae=vae), replace(PARAMS, width=40), has_image=False)

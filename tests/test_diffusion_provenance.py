@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from diffusion import SAMPLERS, SCHEDULES, Params, ParamsError
+from diffusion import SAMPLERS, SCHEDULES, Control, Params, ParamsError
 from diffusion.provenance import (
     Provenance,
     parameters_text,
@@ -103,6 +103,15 @@ def all_params(draw: st.DrawFn) -> Params:
         tile=draw(st.booleans()),
         init_image=init_image,
         strength=draw(st.floats(0.01, 1)) if init_image else 0.75,
+        mask=draw(st.none() | st.just(DIGEST)) if init_image else None,
+        clip_skip=draw(st.integers(0, 11)),
+        guidance_rescale=draw(st.floats(0, 1)),
+        eta=draw(st.none() | st.floats(0, 1)),
+        zero_negative=draw(st.none() | st.booleans()),
+        hires=draw(st.sampled_from([1.5, 2.0])),
+        hires_strength=draw(st.floats(0.1, 1)),
+        variation_seed=draw(st.none() | st.integers(0, 2**32 - 20)),
+        controls=draw(st.sampled_from([(), (Control(model="canny", image=DIGEST, scale=0.7),)])),
     )
 
 
@@ -120,6 +129,8 @@ def test_there_and_back(params: Params, index: int, model_name: str) -> None:
     expected = params
     if index > 0:
         expected = replace(params, seed=params.seed + index - 1, images=1)
+        if params.variation_seed is not None:
+            expected = replace(expected, variation_seed=params.variation_seed + index - 1)
     assert parse_params(text) == expected
     # Whoever made the name, it stays one setting.
     settings = parse_parameters(text).settings
@@ -182,7 +193,7 @@ def test_a_text_without_settings_is_a_prompt(text: str) -> None:
         ("Steps: 5000", "steps"),
         ("Seed: -1", "seed"),
         ("Seed: 99999999999999999999999", "seed"),
-        ("Sampler: Heun", "sampler"),
+        ("Sampler: Restart", "sampler"),
         ("Schedule type: Beta", "schedule"),
         ("CFG scale: nan", "guidance_scale"),
         ("CFG scale: x", "guidance_scale"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffusion import Engine, Model, Params, describe_model, generate, load_model
-from diffusion.info import model_folder
+from diffusion.info import model_path
 from diffusion.train.judge import Judge, judge_names
 from diffusion.train.run import native_params
 
@@ -37,7 +37,7 @@ def paint(params: Params, model: Model) -> tuple[Image.Image, ...]:
 
 def test_it_is_complete_and_small() -> None:
     info = describe_model("emoji")
-    folder = model_folder("emoji")
+    folder = model_path("emoji")
     assert info.sha256 is not None
     for name in ("README.md", "THIRD_PARTY_ART.md", "tokenizer.json", "config.json"):
         assert (folder / name).stat().st_size > 1000

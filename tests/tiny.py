@@ -9,7 +9,8 @@ from tempfile import mkdtemp
 
 import torch
 
-from diffusion.model import Model, load_model
+from diffusion.loading import load_model
+from diffusion.model import Model
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.train import emoji
 from diffusion.train.captions import train_tokenizer

@@ -16,7 +16,10 @@ from PIL import Image
 from rich.console import Console
 
 from diffusion import Params, generate
-from diffusion.model import Model, load_model
+from diffusion.loading import load_model
+from diffusion.model import Model
+from diffusion.networks.unet import UNet
+from diffusion.networks.vae import AutoencoderKL
 from diffusion.pixels import pictures_from
 from diffusion.train.run import native_params
 from tests.parity.twins import peer_unet, peer_vae
@@ -27,6 +30,8 @@ class Peer:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        if not isinstance(model.backbone, UNet) or not isinstance(model.vae, AutoencoderKL):
+            raise TypeError("the shipped model is a U-Net behind an autoencoder")
         self.unet = peer_unet(model.backbone)
         self.vae = peer_vae(model.vae)
 

@@ -1,0 +1,95 @@
+"""The text side of somebody else's checkpoint."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from diffusion.addons import enumerate_files
+from diffusion.checkpoints import Checkpoint, Part
+from diffusion.checkpoints.load import load_part
+from diffusion.errors import CheckpointError
+from diffusion.networks.bert import BERTTransformer
+from diffusion.networks.configs import BERTConfig, ClassConfig, TextConfig
+from diffusion.text import (
+    BertStack,
+    ClassStack,
+    ClipEncoder,
+    ClipStack,
+    TextStack,
+    bert_tokenizer,
+    build_text_model,
+    clip_tokenizer,
+    tokenizer_from_folder,
+)
+from diffusion.text.inversions import Inversions
+
+# Where a folder keeps the tokenizer of each part.
+_TOKENIZERS: Final[Mapping[str, str]] = {"text": "tokenizer", "text_2": "tokenizer_2"}
+
+
+def load_text(
+    found: Checkpoint, device: torch.device, dtype: torch.dtype, *, embeddings: Path | None
+) -> TextStack | None:
+    """Load the text encoders of a checkpoint; None for a model without words."""
+    parts = [found.parts[name] for name in ("text", "text_2") if name in found.parts]
+    if not parts:
+        return None
+    config = parts[0].config
+    if isinstance(config, ClassConfig):
+        with torch.device("meta"):
+            table = nn.Embedding(config.classes, config.width)
+        # Files keep it under this name, one level down.
+        load_part(parts[0], nn.ModuleDict({"embedding": table}), device, dtype)
+        return ClassStack(table)
+    if isinstance(config, BERTConfig):
+        with torch.device("meta"):
+            bert = BERTTransformer(config)
+        load_part(parts[0], bert, device, dtype)
+        tokenizer = _tokenizer(found, "text", bert_tokenizer)
+        return BertStack(tokenizer=tokenizer, model=bert, config=config)
+    widths = tuple(_clip_config(part).width for part in parts)
+    inversions = Inversions(enumerate_files(embeddings), widths)
+    return ClipStack(
+        [
+            _clip(found, part, inversions, place=place, device=device, dtype=dtype)
+            for place, part in enumerate(parts)
+        ]
+    )
+
+
+def _clip(
+    found: Checkpoint,
+    part: Part,
+    inversions: Inversions,
+    *,
+    place: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> ClipEncoder:
+    config = _clip_config(part)
+    with torch.device("meta"):
+        model = build_text_model(config)
+    load_part(part, model, device, dtype)
+    return ClipEncoder(
+        tokenizer=_tokenizer(found, part.name, clip_tokenizer),
+        model=model,
+        config=config,
+        inversions=inversions,
+        place=place,
+    )
+
+
+def _clip_config(part: Part) -> TextConfig:
+    if not isinstance(part.config, TextConfig):
+        raise CheckpointError(f"{part.name} is described as a {type(part.config).__name__}")
+    return part.config
+
+
+def _tokenizer(found: Checkpoint, name: str, own: Callable[[], Tokenizer]) -> Tokenizer:
+    """Return a folder's tokenizer; single files bring none and get the family's own."""
+    folder = found.path / _TOKENIZERS[name]
+    return tokenizer_from_folder(folder) if folder.is_dir() else own()

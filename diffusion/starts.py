@@ -1,0 +1,212 @@
+"""The start of every picture of a job: its noise, and what it starts from.
+
+Promises: image i draws from the generator of seed + i alone, in the reference's order: the
+posterior of the picture it starts from, its noise, the posterior of the masked picture. So tile i
+can be made again without its neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffusion.canvas import latent_mask
+from diffusion.conditions import Guide
+from diffusion.errors import ParamsError
+from diffusion.inputs import Inputs
+from diffusion.model import Model
+from diffusion.networks.convolution import borders
+from diffusion.networks.vae import AutoencoderKL
+from diffusion.noise import PictureNoise
+from diffusion.painting import Painting, start_painting
+from diffusion.params import Params
+from diffusion.pixels import tensor_from
+from diffusion.plan import Plan
+from diffusion.slerp import slerp
+from diffusion.tiles import encode_tiled
+
+# Latent positions a side: of a picture that the autoencoder takes whole, of a tile of a larger one,
+# and of what neighbouring tiles share.
+WHOLE: Final = 160
+TILE: Final = 128
+OVERLAP: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Posterior:
+    """What an autoencoder says of one picture: unscaled mean and deviation, C x h x w."""
+
+    vae: AutoencoderKL
+    mean: Tensor
+    deviation: Tensor
+
+    def draw(self, noise: PictureNoise) -> Tensor:
+        """Draw scaled latents, C x h x w."""
+        return self.vae.scaled((self.mean + self.deviation * noise())[None])[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Certain:
+    """Latents of an autoencoder without a posterior; draws nothing."""
+
+    latents: Tensor
+
+    def draw(self, noise: PictureNoise) -> Tensor:
+        """Return the C x h x w latents."""
+        del noise
+        return self.latents
+
+
+def encode_image(model: Model, images: Tensor, *, seamless: bool) -> Posterior | Certain:
+    """Encode one picture, 1 x 3 x H x W in [-1, 1]."""
+    images = images.to(model.device, model.vae_dtype)
+    vae = model.vae
+    with borders(seamless=seamless):
+        if isinstance(vae, AutoencoderKL):
+            large = max(images.shape[-2:]) > WHOLE * vae.config.downscale
+
+            def moments(part: Tensor) -> Tensor:
+                return torch.cat(vae.moments(part), dim=1)
+
+            both = (
+                encode_tiled(
+                    moments,
+                    images,
+                    downscale=vae.config.downscale,
+                    tile=TILE,
+                    overlap=OVERLAP,
+                    seamless=seamless,
+                )
+                if large
+                else moments(images)
+            )
+            mean, logvar = both.float().cpu().chunk(2, dim=1)
+            return Posterior(vae=vae, mean=mean[0], deviation=torch.exp(0.5 * logvar[0]))
+        return Certain(latents=vae.encode(images)[0].float().cpu())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sources:
+    """The pictures of a job, encoded.
+
+    source: what it starts from. mask: 1 x h x w, 1 where it is painted. masked: for an inpainting
+    network, the picture without what is painted anew.
+    """
+
+    source: Posterior | Certain | None = None
+    mask: Tensor | None = None
+    masked: Posterior | Certain | None = None
+
+
+def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Sources:
+    """Encode a job's pictures; ParamsError when its network needs others."""
+    channels, height, width = model.latent_shape(params.width, params.height)
+    inpaints = model.backbone.config.in_channels == 2 * channels + 1
+    _check_channels(model, channels, inpaints=inpaints)
+    source = mask = None
+    # Where there is nothing to keep, an inpainting network sees an empty picture.
+    masked_images = torch.zeros(1, 3, params.height, params.width)
+    if inputs.init_image is not None:
+        images = tensor_from(inputs.init_image, width=params.width, height=params.height)
+        source = encode_image(model, images, seamless=params.tile)
+        if inputs.mask is not None:
+            painted = latent_mask(inputs.mask, params.height, params.width)
+            masked_images = images * (painted < 0.5)
+            unit = model.vae.config.downscale
+            mask = latent_mask(inputs.mask, params.height, params.width, downscale=unit)
+    if not inpaints:
+        return Sources(source=source, mask=mask)
+    return Sources(
+        source=source,
+        mask=torch.ones(1, height, width) if mask is None else mask,
+        masked=encode_image(model, masked_images, seamless=params.tile),
+    )
+
+
+def start_paintings(
+    model: Model, params: Params, plan: Plan, guide: Guide, inputs: Inputs, noise: Tensor | None
+) -> list[Painting]:
+    """Start every picture of a job. `noise` (images x C x h x w) replaces the seeds' start."""
+    sources = encode_inputs(model, params, inputs)
+    given = [None] * params.images if noise is None else list(noise.float().cpu())
+    shape = model.latent_shape(params.width, params.height)
+    return [
+        _start(params, plan, guide, sources, shape=shape, index=i, given=given[i])
+        for i in range(params.images)
+    ]
+
+
+def _start(
+    params: Params,
+    plan: Plan,
+    guide: Guide,
+    sources: Sources,
+    *,
+    shape: tuple[int, int, int],
+    index: int,
+    given: Tensor | None,
+) -> Painting:
+    noise = PictureNoise(shape, seed=params.seed + index)
+    inpaints = sources.masked is not None
+    latents = None
+    # An inpainting network knows the picture from its own channels; from pure noise it never
+    # needs the latents, and the reference draws nothing for them.
+    if sources.source is not None and not (inpaints and plan.pure_noise):
+        latents = sources.source.draw(noise)
+    start = _varied(noise() if given is None else given, params, index)
+    channels = None
+    if sources.masked is not None and sources.mask is not None:
+        channels = torch.cat([sources.mask, sources.masked.draw(noise)])
+    return start_painting(
+        plan,
+        guide=guide,
+        noise=noise,
+        start=start,
+        source=latents,
+        mask=None if inpaints else sources.mask,
+        channels=channels,
+    )
+
+
+def second_start(
+    model: Model, params: Params, plan: Plan, guide: Guide, picture: Image.Image, index: int
+) -> Painting:
+    """Start the second, larger pass of one picture from what its first pass painted.
+
+    Its noise is that of its seed again, as in AUTOMATIC1111.
+    """
+    images = tensor_from(picture, width=params.width, height=params.height)
+    shape = model.latent_shape(params.width, params.height)
+    noise = PictureNoise(shape, seed=params.seed + index)
+    latents = encode_image(model, images, seamless=params.tile).draw(noise)
+    return start_painting(plan, guide=guide, noise=noise, start=noise(), source=latents)
+
+
+def _varied(start: Tensor, params: Params, index: int) -> Tensor:
+    """Turn the starting noise towards that of another seed (AUTOMATIC1111's variation)."""
+    if params.variation_seed is None or params.variation_strength == 0:
+        return start
+    other = PictureNoise(tuple(start.shape), seed=params.variation_seed + index)()
+    return slerp(start, other, params.variation_strength)
+
+
+def _check_channels(model: Model, latent: int, *, inpaints: bool) -> None:
+    found = model.backbone.config.in_channels
+    if inpaints or found == latent:
+        return
+    raise ParamsError(
+        "model",
+        model.info.name,
+        f"its network takes {found} channels where latents have {latent}: "
+        "models for depth maps, edits or enlarging need a picture of their own kind",
+    )
+
+
+def check_noise(latents: Tensor | None, shape: Sequence[int]) -> Tensor | None:
+    """Return the given starting noise; ValueError when it has another shape."""
+    if latents is not None and tuple(latents.shape) != tuple(shape):
+        raise ValueError(f"latents are {tuple(latents.shape)}; this job needs {tuple(shape)}")
+    return latents
