@@ -166,6 +166,7 @@ class ModerationConfig(Section):
 
     blocked_words: Words = ()
     press: Literal["anyone", "requester"] = "anyone"
+    unsafe: Literal["block", "allow"] = "block"
 
 
 class StorageConfig(Section):

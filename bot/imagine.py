@@ -13,7 +13,7 @@ from bot.loading import load_configured
 from bot.prompt import PromptError, parse
 from bot.resolve import resolve
 from diffusion import DiffusionError, ModelInfo, Params
-from diffusion.pictures import encode_png, enlarge, make_grid
+from diffusion.pictures import encode_png, enlarge, make_grid, withhold
 from diffusion.provenance import Provenance
 from storage.ids import new_job_id
 
@@ -59,6 +59,8 @@ def paint(
         for step in generate(model, params):
             progress(step.index, step.total)
             pictures = step.pictures
+            if pictures is not None and config.moderation.unsafe == "block":
+                pictures = withhold(pictures, step.flagged)
     except DiffusionError as error:
         raise Exit(f"This cannot be painted: {error}") from error
     if pictures is None:

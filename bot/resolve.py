@@ -17,7 +17,8 @@ from typing import Final
 from bot.config_models import Config
 from bot.prompt import Aspect, ParsedPrompt, PromptError
 from bot.prompt.mend import clip, nearest, splice
-from diffusion import ModelInfo, Params
+from diffusion import ModelInfo, Params, ParamsError
+from diffusion.prompts import parse_prompt
 
 _SEEDS: Final = 2**32
 
@@ -44,6 +45,7 @@ def resolve(
     width, height = _size(parsed, model, config)
     guidance = parsed.guidance_scale or defaults.guidance_scale or model.defaults.guidance_scale
     first = seed if parsed.seed is None else parsed.seed
+    _check_syntax(parsed)
     return tuple(
         Params(
             prompt=parsed.prompt,
@@ -62,6 +64,18 @@ def resolve(
         )
         for run in range(repeat)
     )
+
+
+def _check_syntax(parsed: ParsedPrompt) -> None:
+    """Refuse weights and tags that cannot be painted before the job is accepted."""
+    try:
+        parse_prompt(parsed.prompt, 1)
+        if len(parse_prompt(parsed.negative_prompt or "", 1).parts) > 1:
+            message = "The negative prompt is one condition: AND and :: do not belong into it."
+            raise _refuse(parsed, "no", message, None)
+    except ParamsError as error:
+        message = f"This prompt cannot be read: {error.advice}."
+        raise PromptError(message, text=parsed.text, start=0, end=len(parsed.text)) from error
 
 
 def _model(

@@ -35,6 +35,7 @@ from diffusion import (
     Step,
     UnknownModelError,
 )
+from diffusion.pictures import withhold
 from storage import Job, JobKind, NewPicture, StaleJob, StorageError, Store, StoreDamaged
 
 if TYPE_CHECKING:
@@ -246,6 +247,8 @@ class Worker:
                     progress.update(step)
                     continue
                 pictures = step.pictures
+                if self._settings().moderation.unsafe == "block":
+                    pictures = withhold(pictures, step.flagged)
         await progress.close()
         model = self._models.get(job.model)
         return await asyncio.to_thread(jobs.encode_grid, job, params, pictures, model)

@@ -178,3 +178,16 @@ def _exif(provenance: Provenance) -> Image.Exif:
     comment = _UNICODE + parameters_text(provenance).encode("utf-16-be")
     exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = comment
     return exif
+
+
+def withhold(pictures: Sequence[Image.Image], flagged: Sequence[bool]) -> tuple[Image.Image, ...]:
+    """Return the pictures with a black one in the place of each that is flagged.
+
+    `flagged` is empty where nothing judged them.
+    """
+    if not flagged:
+        return tuple(pictures)
+    return tuple(
+        Image.new("RGB", picture.size) if bad else picture
+        for picture, bad in zip(pictures, flagged, strict=True)
+    )

@@ -76,6 +76,7 @@ class FakeEngine:
         self.seconds_per_step = seconds_per_step
         self.submitted: list[Params] = []
         self.sources: list[Image.Image | None] = []
+        self.flagged: tuple[bool, ...] = ()
         self.running = 0
         self.most_running = 0
         self.finished: list[Params] = []
@@ -129,6 +130,7 @@ class FakeEngine:
                     index=index,
                     total=total,
                     pictures=pictures if last else None,
+                    flagged=self.flagged if last else (),
                     draw_preview=lambda: pictures[0].resize((32, 32)),
                 )
             done = True

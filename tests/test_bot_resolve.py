@@ -272,3 +272,20 @@ def test_the_same_input_gives_the_same_params() -> None:
     text = "a cat --ar 3:2 --no x"
     assert one(text) == one(text)
     assert Params.from_json(one(text).to_json()) == one(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a cat::1 a dog::-2", "cannot be read"),
+        ("a cat <lora:fur:much>", "cannot be read"),
+        ("a cat --no a dog AND a bird", "one condition"),
+    ],
+)
+def test_weights_and_tags_that_cannot_be_painted_are_refused_at_once(text: str, said: str) -> None:
+    assert said in refused(text).message
+
+
+def test_syntax_of_the_prompt_is_kept_as_it_was_typed() -> None:
+    text = "a (cat:1.2) [with:without:0.5] hat <lora:fur:0.8> AND a red one :0.7"
+    assert one(text).prompt == text

@@ -1,12 +1,14 @@
 """The worker alone with a real store: failures, hand-backs, limits, what an engine may do wrong."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bot.health import Metrics
 from bot.poster import Poster
@@ -131,6 +133,24 @@ async def test_pictures_are_kept_native_and_the_grid_enlarged(desk: Desk) -> Non
         ]
         assert done.device_seconds is not None
         assert done.device_seconds >= 0
+
+
+@pytest.mark.parametrize(("policy", "black"), [("block", True), ("allow", False)])
+async def test_what_the_checkpoint_objects_to_is_withheld_unless_allowed(
+    desk: Desk, policy: str, black: bool
+) -> None:
+    async with bench(desk, f'[moderation]\nunsafe = "{policy}"') as at:
+        at.engine.flagged = (False, True, False, False)
+        job = await at.accept()
+        await at.state(job, JobState.POSTED)
+        tiles = [each for each in await desk.store.pictures(job.id) if each.index]
+        read = [Image.open(io.BytesIO(await desk.store.read_picture(each))) for each in tiles]
+        assert [not any(picture.convert("RGB").tobytes()) for picture in read] == [
+            False,
+            black,
+            False,
+            False,
+        ]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from diffusion.pictures import (
     enlarge,
     make_grid,
     read_parameters,
+    withhold,
 )
 from diffusion.provenance import SOURCE_TYPE, Provenance, parameters_text
 
@@ -290,3 +291,14 @@ def test_damage_is_an_answer_or_a_refusal(
             read(bytes(damaged[: len(damaged) - cut % 3 * cut]))
         except PictureError as error:
             assert str(error)
+
+
+def test_flagged_pictures_are_black_and_the_others_untouched() -> None:
+    pictures = [Image.new("RGB", (4, 6), colour) for colour in ("red", "blue")]
+    red, blue = withhold(pictures, (False, True))
+    assert red is pictures[0]
+    assert blue.size == (4, 6)
+    assert blue.getextrema() == ((0, 0), (0, 0), (0, 0))
+    assert withhold(pictures, ()) == tuple(pictures), "nothing judged them"
+    with pytest.raises(ValueError, match="zip"):
+        withhold(pictures, (True,))
