@@ -137,3 +137,8 @@ def _seconds(text: str) -> float:
     began = time.perf_counter()
     schedule(text, 30)
     return time.perf_counter() - began
+
+
+def test_a_weight_after_alternatives_is_literal_and_never_empties_the_prompt() -> None:
+    assert schedule("[cat|dog:1.2] mat", 10) == ((10, "[cat|dog:1.2] mat"),)
+    assert schedule("[cat|dog:0.5]", 4) == ((2, ""), (4, "cat|dog"))

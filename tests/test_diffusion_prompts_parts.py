@@ -99,7 +99,7 @@ def test_multi_prompts_are_normalised(text: str, parts: list[tuple[str, float]])
 
 @pytest.mark.parametrize("text", ["a::1 b::-1", "a::-1", "a::0 b::0", f"a::{'9' * 400} b"])
 def test_weights_must_sum_to_more_than_nothing(text: str) -> None:
-    with pytest.raises(ParamsError, match="more than 0"):
+    with pytest.raises(ParamsError, match="above 0"):
         parse_prompt(text, 10)
 
 

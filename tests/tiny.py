@@ -2,6 +2,8 @@
 the shipped one.
 """
 
+import atexit
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -48,7 +50,9 @@ def write_tiny(folder: Path, *, seed: int = 1) -> Path:
 @cache
 def tiny_folder() -> Path:
     """The folder of one tiny model, written once a test run."""
-    return write_tiny(Path(mkdtemp(prefix="easel-tiny-")))
+    folder = Path(mkdtemp(prefix="easel-tiny-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return write_tiny(folder)
 
 
 @cache

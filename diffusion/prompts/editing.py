@@ -113,10 +113,14 @@ def _close(group: _Open, pieces: list[_Piece]) -> bool:
     colons, bars = group.cuts[":"], group.cuts["|"]
     if group.bracket == "(":
         return len(colons) <= 1
+    node: _Switch | _Turns | None
     if colons:
         node = _switch(group.start, colons, pieces)
         if node is None:
             return False
+        if bars and "." in node.when and float(node.when) > 1:
+            # A weight written after alternatives would make every word of them disappear.
+            return True
     elif bars:
         edges = pairwise([group.start, *bars, len(pieces) - 1])
         node = _Turns(options=[_joined(pieces[a + 1 : b]) for a, b in edges])
@@ -127,7 +131,7 @@ def _close(group: _Open, pieces: list[_Piece]) -> bool:
     return True
 
 
-def _switch(start: int, colons: list[int], pieces: list[_Piece]) -> "_Switch | _Turns | None":
+def _switch(start: int, colons: list[int], pieces: list[_Piece]) -> "_Switch | None":
     """Read `[before:after:when]` or `[after:when]`, which starts at `start` and ends the pieces."""
     last = colons[-1]
     tail = [piece for piece in pieces[last + 1 : -1] if isinstance(piece, str)]

@@ -130,7 +130,7 @@ def split_parts(text: str) -> tuple[tuple[str, float], ...]:
     total = sum(weight for _, weight in parts)
     if not 0 < total < float("inf"):
         raise ParamsError(
-            "prompt", text, f"the weights of its parts sum to {total:g}; make the sum more than 0"
+            "prompt", text, f"the weights of its parts sum to {total:g}; make it a number above 0"
         )
     return tuple((words, weight / total) for words, weight in parts)
 
