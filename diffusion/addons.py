@@ -108,20 +108,24 @@ def load_controlnet(path: Path, model: "Model") -> ControlNet:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Styles:
-    """The LoRAs of one job. texts: one list for each text encoder. The keys tell jobs apart."""
+    """The LoRAs of one job. texts: one list for each text encoder.
 
+    The keys tell jobs apart, by names: a file that was dropped and read again is the same.
+    """
+
+    tags: tuple[LoraTag, ...] = ()
     backbone: tuple[tuple[PatchSet, float], ...] = ()
     texts: tuple[tuple[tuple[PatchSet, float], ...], ...] = ()
 
     @property
-    def key(self) -> tuple[tuple[int, float], ...]:
+    def key(self) -> tuple[tuple[str, float], ...]:
         """Return what is equal for jobs whose networks are changed in the same way."""
-        return tuple((id(patches), weight) for patches, weight in self.backbone)
+        return tuple((tag.name, tag.unet) for tag in self.tags if tag.unet)
 
     @property
-    def text_key(self) -> tuple[tuple[int, float], ...]:
+    def text_key(self) -> tuple[tuple[str, float], ...]:
         """Return the same for the text encoders."""
-        return tuple((id(patches), weight) for each in self.texts for patches, weight in each)
+        return tuple((tag.name, tag.text) for tag in self.tags if tag.text)
 
     @contextmanager
     def on_text(self, model: "Model") -> Iterator[None]:
@@ -141,6 +145,7 @@ def styles_for(model: "Model", params: Params) -> Styles:
     found = [(tag, model.addons.lora(tag.name, model)) for tag in tags.values()]
     count = 0 if model.text is None else len(model.text.encoders)
     return Styles(
+        tags=tuple(tags.values()),
         backbone=tuple((matched.unet, tag.unet) for tag, matched in found if tag.unet),
         texts=tuple(
             tuple((matched.texts[i], tag.text) for tag, matched in found if tag.text)

@@ -30,7 +30,7 @@ class Kind:
     shape: tuple[int, ...]
     context: int
     tile: bool
-    styles: tuple[tuple[int, float], ...]
+    styles: tuple[tuple[str, float], ...]
     controls: tuple[tuple[int, bool], ...]
 
 

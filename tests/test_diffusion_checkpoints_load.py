@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from diffusion.checkpoints import Checkpoint, Part, Piece, Source, open_checkpoint
-from diffusion.checkpoints.header import read_header
+from diffusion.checkpoints.header import TensorInfo, read_header
 from diffusion.checkpoints.load import load_part
 from diffusion.errors import CheckpointError
 from diffusion.networks.configs import ClassConfig, TinyVAEConfig, VAEConfig
@@ -87,6 +87,33 @@ def test_a_file_that_shrinks_after_it_was_described(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         load(checkpoint)
+
+
+def test_weights_that_are_changed_leave_their_file_alone(tmp_path: Path) -> None:
+    """Weights may lie in the mapped file: a LoRA that is merged must not reach it."""
+    path = vae_file(tmp_path / "x.safetensors")
+    before, network = path.read_bytes(), load(open_checkpoint(path))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    assert path.read_bytes() == before
+    again = load(open_checkpoint(path)).state_dict()
+    assert not [k for k, v in network.state_dict().items() if not torch.equal(v, again[k] + 1)]
+
+
+def test_numbers_at_odd_places_are_read(tmp_path: Path) -> None:
+    """A tensor may start anywhere in a file, even between two multiples of its width."""
+    path, weight = tmp_path / "x.safetensors", torch.arange(6, dtype=torch.float32)
+    path.write_bytes(b"x" * 9 + weight.numpy().tobytes())
+    info = TensorInfo(dtype="F32", shape=(3, 2), start=9, end=33)
+    piece = Piece(file=path, key="weight", info=info)
+    sources = {"weight": Source(pieces=(piece,), shape=(3, 2))}
+    with torch.device("meta"):
+        network = nn.Embedding(3, 2)
+    load_part(
+        Part(name="text", config=ClassConfig(), sources=sources), network, "cpu", torch.float32
+    )
+    assert torch.equal(network.weight, weight.reshape(3, 2))
 
 
 def test_part_and_network_must_match(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ class _Reader:
         if path not in self._maps:
             try:
                 size = path.stat().st_size
-                storage = torch.UntypedStorage.from_file(str(path), False, size)
+                storage: Any = torch.UntypedStorage.from_file(str(path), False, size)
             except (OSError, RuntimeError) as error:
                 raise CheckpointError(f"{path} cannot be read: {error}.") from error
             self._maps[path] = torch.empty(0, dtype=torch.uint8).set_(storage)
