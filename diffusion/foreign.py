@@ -53,8 +53,13 @@ _FEW_STEPS: Final[Mapping[str, ModelDefaults]] = {
 
 def describe_checkpoint(path: Path) -> ModelInfo:
     """Describe a folder of components or a single file; CheckpointError when it is no model."""
-    found = open_checkpoint(path)
+    return info_of(open_checkpoint(path))
+
+
+def info_of(found: Checkpoint) -> ModelInfo:
+    """Return what the bot knows of a checkpoint; CheckpointError when it is no model."""
     found.require("model")
+    path = found.path
     family = found.family
     if family is None or family not in _DEFAULTS or "unet" not in found.parts:
         raise CheckpointError(f"{path} is a model of a family that cannot be painted with here.")

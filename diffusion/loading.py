@@ -16,8 +16,9 @@ from diffusion.addons import Addons, enumerate_files
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
 from diffusion.checkpoints.load import load_part
 from diffusion.errors import CheckpointError
+from diffusion.foreign import info_of
 from diffusion.foreign_text import load_text
-from diffusion.info import ModelInfo, describe_model, is_shipped_format
+from diffusion.info import ModelInfo, describe_model, is_shipped_format, model_path
 from diffusion.model import (
     Backbone,
     FirstStage,
@@ -88,11 +89,11 @@ def load_model(
     """
     target, precision = torch.device(device), _dtype(dtype)
     addons = Addons(loras=enumerate_files(_path(loras)), controls=enumerate_files(_path(controls)))
-    info = describe_model(source)
-    if is_shipped_format(Path(info.path)):
-        return load_shipped(info, addons, device=target, dtype=precision)
-    found = open_checkpoint(Path(info.path))
-    found.require("model")
+    path = model_path(source)
+    if is_shipped_format(path):
+        return load_shipped(describe_model(path), addons, device=target, dtype=precision)
+    found = open_checkpoint(path)
+    info = info_of(found)
     if vae is not None:
         # Its own, if it has one, is not even read.
         found = replace(found, parts={**found.parts, "vae": _own_vae(Path(vae))})

@@ -50,7 +50,7 @@ class UNet(Contracting):
 
         x: N x in_channels x h x w. timesteps: N, fractions allowed. context: N x T x context_dim,
         None exactly when the configuration has no `context_dim`. added: N x added_dim, or N class
-        numbers when there are `num_classes`. guidance: N, the scale w itself, exactly when there is
+        numbers when there are `num_classes`. guidance: N, w - 1, exactly when there is
         a `guidance_dim`. control: residuals to add to every skip connection in their order and last
         to the middle (Zhang et al. 2023). Raises ValueError for anything else.
         """

@@ -4,10 +4,11 @@ Promises: built by the `tokenizers` library from data alone; nothing in a folder
 """
 
 import gzip
-import json
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
@@ -25,6 +26,14 @@ _END: Final = "<|endoftext|>"
 _END_OF_WORD: Final = "</w>"
 # CLIP's words: contractions, letters, single digits, and runs of anything else.
 _CLIP_WORDS: Final = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+_CLIP_OPTIONS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "unk_token": _END,
+        "end_of_word_suffix": _END_OF_WORD,
+        "continuing_subword_prefix": "",
+        "fuse_unk": False,
+    }
+)
 _MAX_BYTES: Final = 32 << 20
 
 
@@ -37,7 +46,8 @@ def clip_tokenizer() -> Tokenizer:
     names = [*letters, *(letter + _END_OF_WORD for letter in letters)]
     names += [first + second for first, second in merges]
     names += [_BEGIN, _END]
-    return _clip({name: i for i, name in enumerate(names)}, [(a, b) for a, b in merges])
+    vocabulary = {name: i for i, name in enumerate(names)}
+    return _clip(BPE(vocabulary, [(a, b) for a, b in merges], **_CLIP_OPTIONS))
 
 
 def bert_tokenizer(vocabulary: Path | None = None) -> Tokenizer:
@@ -66,11 +76,8 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer:
             tokenizer.no_truncation()
             return tokenizer
         if (folder / "merges.txt").is_file():
-            lines = _read(folder / "merges.txt").splitlines()
-            pairs = [line.split() for line in lines if line and not line.startswith("#version")]
-            return _clip(
-                json.loads(_read(folder / "vocab.json")), [(pair[0], pair[1]) for pair in pairs]
-            )
+            table, merges = (_checked(folder / name) for name in ("vocab.json", "merges.txt"))
+            return _clip(BPE.from_file(str(table), str(merges), **_CLIP_OPTIONS))
         if (folder / "vocab.txt").is_file():
             return bert_tokenizer(folder / "vocab.txt")
     except CheckpointError:
@@ -82,17 +89,9 @@ def tokenizer_from_folder(folder: Path) -> Tokenizer:
     )
 
 
-def _clip(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+def _clip(pairs: BPE) -> Tokenizer:
     """Assemble a tokenizer of CLIP's kind."""
-    model = BPE(
-        vocab=vocabulary,
-        merges=merges,
-        unk_token=_END,
-        end_of_word_suffix=_END_OF_WORD,
-        continuing_subword_prefix="",
-        fuse_unk=False,
-    )
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(pairs)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
@@ -119,10 +118,18 @@ def _byte_letters() -> dict[int, str]:
     return letters | {byte: chr(256 + i) for i, byte in enumerate(moved)}
 
 
-def _read(path: Path) -> str:
+def _checked(path: Path) -> Path:
+    """Return a path whose file is there and of a size that a tokenizer's file has."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise CheckpointError(f"{path} is larger than a tokenizer's file ever is")
-        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return path
+
+
+def _read(path: Path) -> str:
+    try:
+        return _checked(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
