@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench bench-peer clean chromium
+.PHONY: help demo test test-slow lint types format bench bench-peer bench-full parity clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -35,6 +35,12 @@ bench: $(VENV)/.development ## Print the figures of the README
 
 bench-peer: $(VENV)/.development ## The same grid by Easel and by diffusers, in turn: a ratio
 	$(BIN)/python -m tests.benchmarks.grid_against_diffusers 15
+
+parity: $(VENV)/.development ## Compare everything with diffusers; rewrite tests/parity/RESULTS.md
+	$(BIN)/python -m tests.parity.results
+
+bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk)
+	$(BIN)/python -m tests.benchmarks.full_size all
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

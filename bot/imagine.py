@@ -12,7 +12,7 @@ from bot.limits import check_length
 from bot.loading import load_configured
 from bot.prompt import PromptError, parse
 from bot.resolve import resolve
-from diffusion import DiffusionError, ModelInfo, Params
+from diffusion import DiffusionError, ModelInfo, Params, ParamsError
 from diffusion.pictures import encode_png, enlarge, make_grid, withhold
 from diffusion.provenance import Provenance
 from storage.ids import new_job_id
@@ -61,6 +61,9 @@ def paint(
             pictures = step.pictures
             if pictures is not None and config.moderation.unsafe == "block":
                 pictures = withhold(pictures, step.flagged)
+    except ParamsError as error:
+        # What was asked for is at fault, not the settings.
+        raise Exit(f"This cannot be painted: {error}", code=1) from error
     except DiffusionError as error:
         raise Exit(f"This cannot be painted: {error}") from error
     if pictures is None:

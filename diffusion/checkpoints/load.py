@@ -13,7 +13,7 @@ while the model is in use.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -55,6 +55,7 @@ def load_part(
         for key in sorted(part.sources, key=lambda key: _position(part.sources[key])):
             source = part.sources[key]
             tensors[names[key]] = reader.read(source, target, dtype)
+        reader.check_mapped()
     network.load_state_dict(tensors, strict=False, assign=True)
     _restore_positions(network, target)
     network.eval().requires_grad_(False)
@@ -66,6 +67,7 @@ class _Reader:
     def __init__(self) -> None:
         self._files: dict[Path, BinaryIO] = {}
         self._maps: dict[Path, Tensor] = {}
+        self._unchecked: list[tuple[Piece, Tensor]] = []
         self._buffer = torch.empty(_CHUNK_BYTES, dtype=torch.uint8)
 
     def __enter__(self) -> "_Reader":
@@ -103,10 +105,10 @@ class _Reader:
         stored = _DTYPES[info.dtype]
         # A tensor that starts between two of its numbers has no address.
         if stored == dtype and device.type == "cpu" and start % stored.itemsize == 0:
-            result = self._mapped(piece)[start:end].view(dtype).view(shape)
-            if result.numel():
-                _check(result, piece)
-            return result
+            result = self._mapped(piece)[start:end].view(dtype)
+            if len(result):
+                self._unchecked.append((piece, result))
+            return result.view(shape)
         result = torch.empty(shape, dtype=dtype, device=device)
         flat, width = result.view(-1), stored.itemsize
         file = self._file(piece.file, start)
@@ -117,6 +119,22 @@ class _Reader:
             chunk.copy_(self._buffer[:count].view(stored))
             _check(chunk, piece)
         return result
+
+    def check_mapped(self) -> None:
+        """Refuse numbers in mapped weights that are not finite.
+
+        Neighbours in a file are looked at together: a thousand short looks with all threads wait
+        for each other a thousand times when the machine is busy.
+        """
+        run: list[tuple[Piece, Tensor]] = []
+        for piece, weight in self._unchecked:
+            if run and not (run[-1][0].file == piece.file and _adjacent(run[-1][1], weight)):
+                _check_run(run)
+                run = []
+            run.append((piece, weight))
+        if run:
+            _check_run(run)
+        self._unchecked.clear()
 
     def _mapped(self, piece: Piece) -> Tensor:
         """Return the bytes of a whole file, mapped; writing to them copies a page."""
@@ -158,6 +176,21 @@ def _fill(file: BinaryIO, target: Tensor, piece: Piece) -> None:
                 f"{piece.file} became shorter while it was read: {piece.key!r:.160} is cut off."
             )
         view = view[count:]
+
+
+def _adjacent(first: Tensor, second: Tensor) -> bool:
+    """Say whether one flat tensor follows another in the same memory."""
+    return first.data_ptr() + first.nbytes == second.data_ptr() and first.dtype == second.dtype
+
+
+def _check_run(run: Sequence[tuple[Piece, Tensor]]) -> None:
+    """Refuse numbers that are not finite in neighbours of one mapped file."""
+    start = run[0][1]
+    whole = start.as_strided((sum(len(weight) for _, weight in run),), (1,))
+    low, high = whole.aminmax()
+    if not math.isfinite(low.item()) or not math.isfinite(high.item()):
+        for piece, weight in run:
+            _check(weight, piece)
 
 
 def _check(chunk: Tensor, piece: Piece) -> None:

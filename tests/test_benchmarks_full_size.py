@@ -1,0 +1,53 @@
+"""The comparison at full size, shrunk: same files, same step, both sides, in this process."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.full_size import Loads, table
+from tests.benchmarks.full_size_families import FAMILIES, FILES, FOLDER, SINGLE
+from tests.benchmarks.full_size_models import clip_table, numbers
+from tests.benchmarks.full_size_models import write as write_here
+from tests.benchmarks.full_size_sides import DIFFUSERS, EASEL, measure, step
+
+# The older name of the argument is the one that every release in our range knows.
+pytestmark = pytest.mark.filterwarnings("ignore:`torch_dtype`:FutureWarning")
+
+
+@pytest.mark.parametrize("layout", [FOLDER, SINGLE])
+@pytest.mark.parametrize("name", ["tiny-sd15", "tiny-sd21", "tiny-sdxl"])
+def test_one_step_is_the_same_on_both_sides(name: str, layout: str, tmp_path: Path) -> None:
+    write_here(name, tmp_path)
+    path, family = tmp_path / FILES[layout], FAMILIES[name]
+    ours, theirs = (step(side, family, path) for side in (EASEL, DIFFUSERS))
+    assert ours.keys() == theirs.keys() >= {"text", "unet", "vae"}
+    for key, wanted in theirs.items():
+        # Activations of order one: neither zeros nor overflow would hide a difference.
+        assert 0.1 < float(wanted.std()) < 10, key
+        assert float((ours[key] - wanted).abs().max() / wanted.abs().max()) < 1e-5, key
+
+
+@pytest.mark.parametrize("side", [EASEL, DIFFUSERS])
+def test_a_load_is_measured(side: str, tmp_path: Path) -> None:
+    write_here("tiny-sd15", tmp_path)
+    result = measure(side, FAMILIES["tiny-sd15"], tmp_path / FILES[FOLDER])
+    assert result["weights"] == 4 * numbers("tiny-sd15")
+    assert 0 < result["seconds"] <= result["seconds_touched"]
+
+
+def test_the_published_sizes() -> None:
+    millions = {name: numbers(name) // 10**6 for name in ("sd15", "sd21", "sdxl")}
+    assert millions == {"sd15": 1066, "sd21": 1289, "sdxl": 3468}
+
+
+def test_the_table_of_tokens() -> None:
+    vocabulary, merges = clip_table()
+    assert (len(vocabulary), len(merges)) == (49408, 48894)
+    assert vocabulary["!"] == 0 and vocabulary["<|endoftext|>"] == 49407
+
+
+def test_the_table_of_results() -> None:
+    runs = [{"seconds": s, "seconds_touched": 2 * s, "peak": 3.0, "weights": 2.0} for s in (1, 2)]
+    loads = Loads(family="sd15", layout=FOLDER, easel=tuple(runs), diffusers=tuple(reversed(runs)))
+    row = table([(loads, {"text": 1e-6, "unet": 2e-6, "vae": 3e-6})]).splitlines()[-1]
+    assert "1.25 (0.50 to 2.00)" in row and "| 1.50 | 1.50 | 1.0e-06 | 2.0e-06" in row
