@@ -1,0 +1,123 @@
+"""Loading a model: what is refused and why, what may be exchanged, and the trial of Stable
+Diffusion 2.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from diffusion import CheckpointError, Params, ParamsError, generate, load_model
+from diffusion.foreign import describe_checkpoint
+from diffusion.networks.unet import UNet
+from tests.parity.pipelines import addons, system
+
+PARAMS = Params(prompt="a fox", seed=3, steps=2, width=64, height=64, images=1)
+
+
+def test_an_addon_given_as_a_model_says_where_it_belongs() -> None:
+    with pytest.raises(CheckpointError, match="is a LoRA: put it into the folder of LoRAs"):
+        load_model(next((addons() / "loras").glob("*.safetensors")))
+    with pytest.raises(CheckpointError, match="an autoencoder alone: give it to a model"):
+        describe_checkpoint(system("sd1").folder / "vae")
+
+
+def test_a_file_without_an_autoencoder_asks_for_one_and_takes_it(tmp_path: Path) -> None:
+    tensors = load_file(system("sd1").single)
+    bare = tmp_path / "bare.safetensors"
+    save_file({k: t for k, t in tensors.items() if not k.startswith("first_stage_model.")}, bare)
+    with pytest.raises(CheckpointError, match="has no autoencoder: name one"):
+        load_model(bare)
+    model = load_model(bare, vae=system("sd1").folder / "vae")
+    whole = load_model(system("sd1").single)
+    for name, weight in whole.vae.state_dict().items():
+        assert torch.equal(weight, model.vae.state_dict()[name]), name
+
+
+def test_another_prediction_type_can_be_told_and_a_wrong_one_is_refused() -> None:
+    path = system("sd1").single
+    assert load_model(path).noise_schedule.prediction_type == "epsilon"
+    told = load_model(path, prediction_type="v_prediction")
+    assert told.noise_schedule.prediction_type == "v_prediction"
+    with pytest.raises(CheckpointError, match=r"'velocity'.*choose one of epsilon"):
+        load_model(path, prediction_type="velocity")
+
+
+@pytest.mark.parametrize(("shift", "found"), [(0.0, "epsilon"), (-3.0, "v_prediction")])
+def test_stable_diffusion_2_files_are_tried_out(
+    shift: float, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(self: UNet, x: Tensor, timesteps: Tensor, *others: Any) -> Tensor:  # noqa: ANN401
+        assert timesteps.tolist() == [999.0]
+        return x + shift
+
+    monkeypatch.setattr(UNet, "forward", answer)
+    assert load_model(system("sd2").single).noise_schedule.prediction_type == found
+
+
+def test_half_precision_files_are_widened() -> None:
+    model = load_model(system("sd1").folder, dtype="bfloat16")
+    assert {p.dtype for p in model.backbone.parameters()} == {torch.bfloat16}
+    with pytest.raises(ValueError, match="float8"):
+        load_model(system("sd1").folder, dtype="float8")
+
+
+def test_a_schedule_that_is_not_known_is_refused_with_its_name(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(system("sd1").folder, folder)
+    path = folder / "scheduler" / "scheduler_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config | {"beta_schedule": "wavy"}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="wavy"):
+        load_model(folder)
+
+
+def test_an_unknown_lora_names_the_nearest(tmp_path: Path) -> None:
+    shutil.copy(next((addons() / "loras").glob("*.safetensors")), tmp_path / "fur.safetensors")
+    model = load_model(system("sd1").folder, loras=tmp_path)
+    with pytest.raises(ParamsError, match="did you mean 'fur'"):
+        next(generate(model, Params(prompt="a <lora:furr:1> fox", width=64, height=64)))
+    with pytest.raises(ParamsError, match="there is no LoRA of that name"):
+        next(generate(model, Params(prompt="a <lora:../fur:1> fox", width=64, height=64)))
+
+
+def test_a_folder_of_addons_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is no folder"):
+        load_model(system("sd1").folder, loras=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "sampler", "steps", "scale"),
+    [
+        ("sd1", "sd1", "dpmpp_2m", 25, 7.5),
+        ("sd1-lcm", "sd1", "lcm", 4, 8.0),
+        ("sdxl-turbo", "sdxl", "euler_a", 4, 1.0),
+        ("sdxl", "sdxl", "dpmpp_2m", 30, 6.0),
+        ("ddpm", "ddpm", "ddim", 100, 1.0),
+    ],
+)
+def test_a_folder_is_described_with_the_settings_it_looks_best_with(
+    name: str, family: str, sampler: str, steps: int, scale: float
+) -> None:
+    info = describe_checkpoint(system(name).folder)
+    assert (info.family, info.defaults.sampler, info.defaults.steps) == (family, sampler, steps)
+    assert info.defaults.guidance_scale == scale
+    assert info.native_width % info.size_multiple == 0
+
+
+def test_an_inpainting_network_alone_in_its_noise_paints_everything() -> None:
+    *_, last = generate(load_model(system("sd1-inpaint").folder), PARAMS)
+    assert last.pictures is not None
+
+
+def test_a_network_for_other_pictures_is_refused_with_its_channels() -> None:
+    model = load_model(system("sd1-inpaint").folder)
+    # Frozen: a depth model has five, and nothing else about it is different.
+    object.__setattr__(model.backbone.config, "in_channels", 5)
+    with pytest.raises(ParamsError, match="takes 5 channels where latents have 4"):
+        next(generate(model, PARAMS))
