@@ -1,7 +1,7 @@
 """The samplers by name, each with the conventions its reference implementations have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -81,16 +81,8 @@ def _discrete(
 def _consistency(
     name: str, algorithm: Start, *, stirred: StirredStart | None = None, end: str
 ) -> Sampler:
-    return Sampler(
-        name=name,
-        algorithm=algorithm,
-        stirred=stirred,
-        variance_preserving=True,
-        whole_timesteps=True,
-        needs_noise=True,
-        consistency=True,
-        end=end,
-    )
+    made = _discrete(name, algorithm, stirred=stirred, end=end, needs_noise=True)
+    return replace(made, consistency=True)
 
 
 def _multistep(
