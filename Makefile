@@ -47,6 +47,8 @@ clean: ## Remove the virtual environment and caches; never data/
 
 # The samplers' reference. Its own requirements are a training workshop's, and none of its samplers needs them.
 REFERENCE := k-diffusion==0.1.1.post1
+# The extra easel[upscale], aside: transformers would pick torchvision up, and its wheel wants a torch built for CUDA.
+UPSCALE := spandrel torchvision einops
 
 # The environment. Some Debians ship Python without ensurepip: then the package that has it is asked for.
 $(BIN)/python:
@@ -62,6 +64,7 @@ $(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.development: $(VENV)/.product
 	$(PIP) install --quiet --constraint constraints.txt --group test
 	$(PIP) install --quiet --no-deps $(REFERENCE)
+	$(PIP) install --quiet --no-deps --upgrade --constraint constraints.txt --target $(VENV)/upscale $(UPSCALE)
 	@touch $@
 
 # The page is tested in the system's Chromium; nothing is downloaded from elsewhere.

@@ -142,6 +142,12 @@ def _spandrel() -> ModuleType:
             f"upscaler networks need an extra that is not installed ({error}); run "
             'pip install "easel[upscale]".'
         ) from error
+    except RuntimeError as error:
+        # What torchvision raises beside a torch that it was not built for.
+        raise CheckpointError(
+            f"upscaler networks need a torchvision that fits torch {torch.__version__} ({error}); "
+            "install both from the same index, of versions that belong together."
+        ) from error
 
 
 def _spans(size: int, tile: int) -> Iterator[tuple[int, int]]:

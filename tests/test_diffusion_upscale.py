@@ -1,9 +1,10 @@
 """Upscalers: tiles, refusals, and the seam where spandrel comes in."""
 
+import os
+import subprocess
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch.nn import functional
 from diffusion.errors import CheckpointError, ParamsError
 from diffusion.upscale import Upscaler, load_upscaler, resample
 from tests.parity.twins import fill
+
+UPSCALE = Path(sys.prefix) / "upscale"
 
 
 class Network(nn.Module):
@@ -168,11 +171,51 @@ def esrgan(blocks: int) -> dict[str, Tensor]:
     return tensors
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("spandrel") is None, reason="the extra easel[upscale] is absent")
+@pytest.mark.skipif(not UPSCALE.is_dir(), reason="make test installs the extra easel[upscale]")
 def test_a_real_esrgan_in_tiles(tmp_path: Path) -> None:
     path = tmp_path / "esrgan.safetensors"
     save_file(esrgan(1), path)
-    whole = load_upscaler(path, tile=128).upscale(picture(60, 50))
+    picture(60, 50).save(tmp_path / "small.png")
+    whole = really_upscaled(path, tmp_path / "small.png", tile=128, halo=0)
     assert whole.size == (240, 200)
-    assert difference(load_upscaler(path, tile=24, halo=24).upscale(picture(60, 50)), whole) <= 1
+    assert np.asarray(whole).std() > 5  # a picture, not a flat field
+    tiles = really_upscaled(path, tmp_path / "small.png", tile=24, halo=24)
+    assert difference(tiles, whole) <= 1
+    # What the halo is for: without it, seams show.
+    assert difference(really_upscaled(path, tmp_path / "small.png", tile=24, halo=0), whole) > 1
+
+
+@pytest.mark.skipif(not UPSCALE.is_dir(), reason="make test installs the extra easel[upscale]")
+def test_a_file_that_spandrel_does_not_know(tmp_path: Path) -> None:
+    picture().save(tmp_path / "small.png")
+    done = asked(saved(tmp_path), tmp_path / "small.png", tile=24, halo=24)
+    assert done.returncode
+    assert "is no upscaler that spandrel knows (UnsupportedModelError" in done.stderr
+
+
+def test_a_torchvision_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> types.ModuleType:
+        raise RuntimeError(f"operator {name}::nms does not exist")
+
+    monkeypatch.setattr("diffusion.upscale.import_module", refuse)
+    with pytest.raises(CheckpointError, match=r"a torchvision that fits torch .*nms does not"):
+        load_upscaler(saved(tmp_path))
+
+
+def asked(path: Path, small: Path, *, tile: int, halo: int) -> subprocess.CompletedProcess[str]:
+    """Enlarge a picture in a process that finds the real spandrel."""
+    command = [sys.executable, "-m", "tests.spandrel_alone", str(path), str(small)]
+    return subprocess.run(  # noqa: S603 - our own code
+        [*command, str(small.with_stem("large")), str(tile), str(halo)],
+        env={**os.environ, "PYTHONPATH": str(UPSCALE), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def really_upscaled(path: Path, small: Path, *, tile: int, halo: int) -> Image.Image:
+    """Return a picture as the real spandrel enlarges it."""
+    done = asked(path, small, tile=tile, halo=halo)
+    assert not done.returncode, done.stderr
+    return Image.open(small.with_stem("large")).convert("RGB")
