@@ -2,6 +2,7 @@
 Diffusion 2.
 """
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -121,3 +122,14 @@ def test_a_network_for_other_pictures_is_refused_with_its_channels() -> None:
     object.__setattr__(model.backbone.config, "in_channels", 5)
     with pytest.raises(ParamsError, match="takes 5 channels where latents have 4"):
         next(generate(model, PARAMS))
+
+
+def test_the_collector_of_cycles_is_as_before_after_loading(tmp_path: Path) -> None:
+    assert gc.isenabled()
+    load_model(system("sd1").folder)
+    assert gc.isenabled()
+    cut = tmp_path / "model.safetensors"
+    cut.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError):
+        load_model(cut)
+    assert gc.isenabled()
