@@ -9,6 +9,7 @@ and noise, and runs on anything that can be added and scaled (`trace` runs it on
 
 from diffusion.samplers.coroutine import Linear, Noise, Sampling, Start, X
 from diffusion.samplers.registry import SAMPLERS, Sampler
+from diffusion.samplers.tables import Table, TableError, compile_table
 from diffusion.samplers.tracing import Form, Question, Trace, trace
 
 __all__ = [
@@ -20,7 +21,10 @@ __all__ = [
     "Sampler",
     "Sampling",
     "Start",
+    "Table",
+    "TableError",
     "Trace",
     "X",
+    "compile_table",
     "trace",
 ]
