@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench bench-peer bench-full parity clean chromium
+.PHONY: help demo test test-slow lint types format bench bench-peer bench-full parity exact clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -41,6 +41,9 @@ parity: $(VENV)/.development ## Compare everything with diffusers; rewrite tests
 
 bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk)
 	$(BIN)/python -m tests.benchmarks.full_size all
+
+exact: $(VENV)/.development ## 10,000 random companies of jobs: is every picture byte for byte the one made alone?
+	$(BIN)/python -m tests.companies 10000
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

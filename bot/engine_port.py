@@ -4,12 +4,22 @@ Promises that the bot never learns how pictures are made: `diffusion.Engine` fit
 the engine of the tests, which needs no torch.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from PIL import Image
 
 from diffusion import Params, Step
+
+
+class Steps(Protocol):
+    """The steps of one job; `aclose` (or `contextlib.aclosing`) cancels it."""
+
+    def __aiter__(self) -> AsyncIterator[Step]:
+        """Return an iterator over the steps."""
+
+    async def aclose(self) -> None:
+        """Give the job up; its rows leave the device."""
 
 
 class EnginePort(Protocol):
@@ -30,5 +40,5 @@ class EnginePort(Protocol):
         init_image: Image.Image | None = None,
         mask: Image.Image | None = None,
         hints: Sequence[Image.Image] = (),
-    ) -> AsyncGenerator[Step, None]:
-        """Yield the steps of a job; the last carries the pictures. Closing it frees the device."""
+    ) -> Steps:
+        """Return the steps of a job; the last has the pictures. Closing them frees the device."""

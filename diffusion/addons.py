@@ -4,12 +4,13 @@ Promises: a name is looked up in a table of files that was enumerated before, so
 ever becomes a path; a file is read when it is first asked for, and what fits is kept.
 """
 
+import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Files kept in memory for each model; the least recently used goes first.
 _KEPT_LORAS: Final = 32
 _KEPT_CONTROLS: Final = 4
+_Read = TypeVar("_Read")
 
 
 def enumerate_files(folder: Path | None) -> dict[str, Path]:
@@ -54,34 +56,56 @@ class Addons:
     controls: Mapping[str, Path] = field(default_factory=dict)
     _read_loras: OrderedDict[str, Matched] = field(default_factory=OrderedDict)
     _read_controls: OrderedDict[str, ControlNet] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def lora(self, name: str, model: "Model") -> Matched:
         """Return a LoRA, matched to a model's networks.
 
         Raises ParamsError for an unknown name, CheckpointError for a file that does not fit.
         """
-        if name not in self._read_loras:
+
+        def read() -> Matched:
             path = _find(self.loras, name, field="prompt", kind="LoRA")
             if not isinstance(model.backbone, UNet):
                 raise ParamsError("prompt", name, f"{model.info.name} takes no LoRA")
             encoders = () if model.text is None else model.text.encoders
-            self._read_loras[name] = match(
-                load_lora(path), model.backbone, [each.model for each in encoders]
-            )
-        self._read_loras.move_to_end(name)
-        if len(self._read_loras) > _KEPT_LORAS:
-            self._read_loras.popitem(last=False)
-        return self._read_loras[name]
+            return match(load_lora(path), model.backbone, [each.model for each in encoders])
+
+        return self._kept(self._read_loras, name, read, most=_KEPT_LORAS)
 
     def control(self, name: str, model: "Model") -> ControlNet:
         """Return a ControlNet; errors as for `lora`."""
-        if name not in self._read_controls:
+
+        def read() -> ControlNet:
             path = _find(self.controls, name, field="controls", kind="ControlNet")
-            self._read_controls[name] = load_controlnet(path, model)
-        self._read_controls.move_to_end(name)
-        if len(self._read_controls) > _KEPT_CONTROLS:
-            self._read_controls.popitem(last=False)
-        return self._read_controls[name]
+            return load_controlnet(path, model)
+
+        return self._kept(self._read_controls, name, read, most=_KEPT_CONTROLS)
+
+    def has(self, loras: Sequence[str], controls: Sequence[str]) -> bool:
+        """Whether all of these have been read."""
+        with self._lock:
+            return all(name in self._read_loras for name in loras) and all(
+                name in self._read_controls for name in controls
+            )
+
+    def _kept(
+        self, table: OrderedDict[str, _Read], name: str, read: Callable[[], _Read], *, most: int
+    ) -> _Read:
+        """Return what was read under a name, reading it where it is not there."""
+        with self._lock:
+            if name in table:
+                table.move_to_end(name)
+                return table[name]
+        # Not under the lock: another's file may be long, and this one is at hand for somebody.
+        found = read()
+        with self._lock:
+            # Whoever was first: patches are told apart by their objects.
+            found = table.setdefault(name, found)
+            table.move_to_end(name)
+            if len(table) > most:
+                table.popitem(last=False)
+            return found
 
 
 def load_controlnet(path: Path, model: "Model") -> ControlNet:
@@ -137,11 +161,36 @@ class Styles:
             yield
 
 
-def styles_for(model: "Model", params: Params) -> Styles:
-    """Find the LoRAs that a job's prompts name, each once; the last weight given holds."""
+def read_ahead(model: "Model", params: Params) -> Callable[[], object] | None:
+    """Return what reads the files that a job needs, for any thread; None when all are read."""
+    try:
+        loras = list(_tags(params))
+    except ParamsError:
+        return None  # Whoever adds the job is told.
+    controls = [control.model for control in params.controls]
+    if model.addons.has(loras, controls):
+        return None
+
+    def read() -> None:
+        for name in loras:
+            model.addons.lora(name, model)
+        for name in controls:
+            model.addons.control(name, model)
+
+    return read
+
+
+def _tags(params: Params) -> dict[str, LoraTag]:
+    """Return the LoRAs of a job's prompts by name; the last weight given holds."""
     tags: dict[str, LoraTag] = {}
     for prompt in (params.prompt, params.negative_prompt):
         tags |= {tag.name: tag for tag in parse_prompt(prompt, params.steps).loras}
+    return tags
+
+
+def styles_for(model: "Model", params: Params) -> Styles:
+    """Find the LoRAs that a job's prompts name, each once; the last weight given holds."""
+    tags = _tags(params)
     found = [(tag, model.addons.lora(tag.name, model)) for tag in tags.values()]
     count = 0 if model.text is None else len(model.text.encoders)
     return Styles(

@@ -1,23 +1,27 @@
-"""Many jobs on one device: an asyncio front to the row machine's thread.
+"""Many jobs on one or several devices: an asyncio front to the row machines' threads.
 
-Promises: one thread owns the device; the event loop never waits for it (steps arrive by
-`call_soon_threadsafe`); closing the iterator of a job frees its rows before the next forward pass.
-Never knows users, fairness between them, or where pictures go.
+Promises: one thread owns each device; the event loop never waits for it (steps arrive by
+`call_soon_threadsafe`); closing a submission frees its rows before the next forward pass; of
+several devices that have a job's model, the one with the least left to do takes it. Never knows
+users, or where pictures go.
 """
 
 import asyncio
-import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeAlias
 
-import torch
 from PIL import Image
 
-from diffusion.errors import DiffusionError, EngineClosedError, EngineDeadError, UnknownModelError
+from diffusion.addons import read_ahead
+from diffusion.errors import EngineClosedError, EngineDeadError, UnknownModelError
+from diffusion.exact import Deterministic
+from diffusion.fairness import Share
 from diffusion.inputs import Inputs
 from diffusion.job import Job
+from diffusion.lane import Lane
 from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.params import Params
@@ -26,20 +30,93 @@ from diffusion.step import Step
 _Answer: TypeAlias = "Step | BaseException"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """One submission: what to paint and where its steps go."""
+class Submission(AsyncIterator[Step]):
+    """A job on its way: an iterator over its steps, and what can be done to it meanwhile.
 
-    params: Params
-    model: Model
-    inputs: Inputs
-    loop: asyncio.AbstractEventLoop
-    answers: "asyncio.Queue[_Answer]"
+    Iterating raises what made the job fail. `aclose`, or leaving `contextlib.aclosing`, cancels it.
+    """
 
-    def send(self, answer: _Answer) -> None:
-        """Hand an answer to the submitter's event loop from the engine's thread."""
+    def __init__(self, lane: Lane, loop: asyncio.AbstractEventLoop) -> None:
+        self._lane = lane
+        self._loop = loop
+        self._answers: asyncio.Queue[_Answer] = asyncio.Queue()
+        self._job: Job | None = None
+        self._over = False
+
+    def __aiter__(self) -> "Submission":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> Step:
+        """Return the next step; the last one carries the pictures."""
+        if self._over:
+            raise StopAsyncIteration
         try:
-            self.loop.call_soon_threadsafe(self.answers.put_nowait, answer)
+            answer = await self._answers.get()
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        if isinstance(answer, BaseException):
+            self._over = True
+            raise answer
+        self._over = answer.pictures is not None
+        return answer
+
+    async def aclose(self) -> None:
+        """Cancel the job, unless it has ended; its rows are gone at the next tick."""
+        if not self._over:
+            self._over = True
+            self._ask(lambda job: self._lane.leave(job))
+
+    def keep(self, images: Iterable[int]) -> None:
+        """Go on with these pictures (numbers from 0) alone. ValueError when that leaves none."""
+        wanted = frozenset(images)
+        if not wanted:
+            raise ValueError("a job without pictures is a cancelled one: close it")
+        self._ask(lambda job: job.keep(wanted))
+
+    def pause(self) -> None:
+        """Stop painting until `resume`; the state stays in memory."""
+        self._ask(lambda job: setattr(job, "paused", True))
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._ask(lambda job: setattr(job, "paused", False))
+
+    def _ask(self, what: Callable[[Job], None]) -> None:
+        def letter() -> None:
+            if self._job is not None:
+                what(self._job)
+
+        with suppress(EngineClosedError, EngineDeadError):  # Then it has no job left.
+            self._lane.post(letter)
+
+    def enter(self, add: Callable[[], Job]) -> None:
+        """Send the job to the device; `add` is called there. Raises EngineClosedError,
+        EngineDeadError.
+        """
+
+        def letter() -> None:
+            if not self._over:
+                self._job = self._lane.enter(add, self._reply)
+
+        self._lane.post(letter)
+
+    def fail(self, error: BaseException) -> None:
+        """Let the iterator raise an error: the job could not even begin."""
+        self._answers.put_nowait(error)
+
+    def __del__(self) -> None:
+        """Cancel a job whose submission nobody holds any more."""
+        if not self._over:
+            job = self._job
+            with suppress(EngineClosedError, EngineDeadError):
+                self._lane.post(lambda: None if job is None else self._lane.leave(job))
+
+    def _reply(self, answer: _Answer) -> None:
+        """Hand an answer to the submitter's event loop from the device's thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._answers.put_nowait, answer)
         except RuntimeError:
             # The loop is closed: nobody is left to tell.
             return
@@ -48,30 +125,42 @@ class _Request:
 class Engine:
     """Run jobs for many people at once.
 
-    `models` maps aliases to loaded models; `max_batch` is the most rows in one forward pass;
-    `threads` sets how many cores the operators use (None: torch's own choice).
+    `models` maps aliases to loaded models, or to replicas of one on several devices. `max_batch` is
+    the most rows in one forward pass; `threads` sets how many cores the operators use (None:
+    torch's own choice). `deterministic`: "strict" gives every picture the bits it has alone,
+    whatever the company; "fast" lets them differ in the last place, where that is quicker.
     """
 
     def __init__(
-        self, models: Mapping[str, Model], *, max_batch: int = 16, threads: int | None = None
+        self,
+        models: Mapping[str, Model | Sequence[Model]],
+        *,
+        max_batch: int = 16,
+        threads: int | None = None,
+        deterministic: Deterministic = "strict",
     ) -> None:
         if max_batch < 2:
             raise ValueError(f"max_batch is {max_batch}; a guided picture needs at least 2 rows")
-        self._models = dict(models)
-        self._machine = Machine(max_batch=max_batch)
-        self._threads = threads
-        self._thread: threading.Thread | None = None
-        # Everything below is shared with the thread and guarded by the condition.
-        self._wake = threading.Condition()
-        self._arrived: list[_Request] = []
-        self._cancelled: set[_Request] = set()
-        self._closing = False
-        self._fatal: BaseException | None = None
+        self._replicas: dict[str, tuple[Model, ...]] = {
+            alias: (given,) if isinstance(given, Model) else tuple(given)
+            for alias, given in models.items()
+        }
+        devices = {str(m.device) for replicas in self._replicas.values() for m in replicas}
+        self._lanes = {
+            device: Lane(
+                Machine(max_batch=max_batch, deterministic=deterministic),
+                name=f"easel-{device}",
+                threads=threads,
+            )
+            for device in sorted(devices)
+        }
+        self._running = False
 
     async def __aenter__(self) -> Self:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="easel-engine", daemon=True)
-        self._thread.start()
+        """Start the threads."""
+        for lane in self._lanes.values():
+            lane.start()
+        self._running = True
         return self
 
     async def __aexit__(
@@ -80,132 +169,75 @@ class Engine:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the thread after the tick under way; unfinished jobs get EngineClosedError."""
-        with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        """Stop the threads after the tick under way; unfinished jobs get EngineClosedError."""
+        self._running = False
+        await asyncio.gather(*(asyncio.to_thread(lane.close) for lane in self._lanes.values()))
 
     @property
     def models(self) -> tuple[str, ...]:
         """Aliases of the loaded models."""
-        return tuple(self._models)
+        return tuple(self._replicas)
 
     @property
     def device(self) -> str:
         """Where and how precisely the models compute, in a few words for people."""
-        used = {f"{m.device}, {str(m.dtype).removeprefix('torch.')}" for m in self._models.values()}
+        models = [model for replicas in self._replicas.values() for model in replicas]
+        used = {f"{m.device}, {str(m.dtype).removeprefix('torch.')}" for m in models}
         return "; ".join(sorted(used))
 
     @property
     def seconds_per_step(self) -> float | None:
         """The running mean of one forward pass in seconds; None before the first."""
-        return self._machine.seconds_per_tick
+        known = [lane.machine.seconds_per_tick for lane in self._lanes.values()]
+        there = [seconds for seconds in known if seconds is not None]
+        return sum(there) / len(there) if there else None
 
-    async def submit(
+    def submit(
         self,
         params: Params,
         *,
         init_image: Image.Image | None = None,
         mask: Image.Image | None = None,
         hints: Sequence[Image.Image] = (),
-    ) -> AsyncGenerator[Step, None]:
-        """Queue a job and yield its steps; the last one carries the pictures.
+        share: Share = "fast",
+        state: bytes | None = None,
+    ) -> Submission:
+        """Queue a job and return the iterator over its steps; the last carries the pictures.
 
         `init_image`, `mask` and `hints` are the pictures that params name, as for `generate`.
-        Raises UnknownModelError, EngineClosedError, EngineDeadError, or what made this job fail.
-        Closing the iterator cancels the job.
+        `share` is the job's part of the device beside others: a draft's is twice a fast one's,
+        which is four times a relaxed one's. `state` (`Step.state` of a job that was stopped early)
+        goes on from there: params are the same but for `stop`. Iterating raises UnknownModelError,
+        EngineClosedError, EngineDeadError, or what made this job fail.
         """
-        if params.model not in self._models:
+        loop = asyncio.get_running_loop()
+        if params.model not in self._replicas:
             raise UnknownModelError(
-                f"no model is called {params.model!r}; there are {', '.join(self._models)}"
+                f"no model is called {params.model!r}; there are {', '.join(self._replicas)}"
             )
-        request = _Request(
-            params,
-            self._models[params.model],
-            Inputs(init_image=init_image, mask=mask, hints=tuple(hints)),
-            asyncio.get_running_loop(),
-            asyncio.Queue(),
-        )
-        self._enter(request)
-        try:
-            while True:
-                answer = await request.answers.get()
-                if isinstance(answer, BaseException):
-                    raise answer
-                yield answer
-                if answer.pictures is not None:
-                    return
-        finally:
-            with self._wake:
-                self._cancelled.add(request)
-                self._wake.notify()
+        if not self._running:
+            raise EngineClosedError("the engine is not running; enter it with `async with`")
+        model, lane = self._route(params.model)
+        submission = Submission(lane, loop)
+        inputs = Inputs(init_image=init_image, mask=mask, hints=tuple(hints))
+        add = partial(lane.machine.add, model, params, inputs, share=share, state=state)
+        reading = read_ahead(model, params)
+        if reading is None:
+            submission.enter(add)
+            return submission
+        # Files of LoRAs and ControlNets are read beside the device's work, not in its thread.
+        task = loop.run_in_executor(None, reading)
+        task.add_done_callback(lambda _: _entered(submission, add))
+        return submission
 
-    def _enter(self, request: _Request) -> None:
-        with self._wake:
-            if self._fatal is not None:
-                raise EngineDeadError(f"the engine has stopped: {self._fatal}")
-            if self._closing or self._thread is None:
-                raise EngineClosedError("the engine is not running; enter it with `async with`")
-            self._arrived.append(request)
-            self._wake.notify()
+    def _route(self, alias: str) -> tuple[Model, Lane]:
+        """Return the replica of a model whose device has the least left to do."""
+        lanes = [(model, self._lanes[str(model.device)]) for model in self._replicas[alias]]
+        return min(lanes, key=lambda pair: pair[1].load)
 
-    def _run(self) -> None:
-        """Own the device until the engine closes. The only code that runs in the thread."""
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
-        jobs: dict[_Request, Job] = {}
-        try:
-            while self._exchange(jobs):
-                if not self._machine.busy:
-                    continue
-                owners = {job: request for request, job in jobs.items()}
-                for job, answer in self._machine.tick():
-                    owners[job].send(answer)
-                    if isinstance(answer, BaseException) or answer.pictures is not None:
-                        jobs.pop(owners[job], None)
-        except BaseException as error:
-            # Whatever escapes the machine leaves the device in an unknown state: nobody may go on
-            # with it.
-            self._die(error, jobs)
-        else:
-            self._refuse(jobs, EngineClosedError("the engine was closed before this job ended"))
 
-    def _exchange(self, jobs: dict[_Request, Job]) -> bool:
-        """Take in what arrived and drop what was cancelled; wait while there is nothing to do."""
-        with self._wake:
-            while not (self._arrived or self._cancelled or self._closing or self._machine.busy):
-                self._wake.wait()
-            arrived, self._arrived = self._arrived, []
-            cancelled, self._cancelled = self._cancelled, set()
-            closing = self._closing
-        for request in cancelled:
-            if request in jobs:
-                self._machine.remove(jobs.pop(request))
-        for request in arrived:
-            if request in cancelled:
-                continue
-            if closing:
-                request.send(EngineClosedError("the engine was closed before this job ended"))
-                continue
-            try:
-                job = self._machine.add(request.model, request.params, request.inputs)
-            except DiffusionError as error:
-                request.send(error)
-            else:
-                jobs[request] = job
-        return not closing
-
-    def _die(self, error: BaseException, jobs: dict[_Request, Job]) -> None:
-        with self._wake:
-            self._fatal = error
-        dead = EngineDeadError(f"the engine has stopped: {error}")
-        dead.__cause__ = error
-        self._refuse(jobs, dead)
-
-    def _refuse(self, jobs: dict[_Request, Job], error: DiffusionError) -> None:
-        with self._wake:
-            waiting, self._arrived = self._arrived, []
-        for request in [*jobs, *waiting]:
-            request.send(error)
+def _entered(submission: Submission, add: Callable[[], Job]) -> None:
+    try:
+        submission.enter(add)
+    except (EngineClosedError, EngineDeadError) as error:
+        submission.fail(error)

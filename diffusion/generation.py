@@ -6,6 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from diffusion.errors import DiffusionError
+from diffusion.exact import Deterministic
 from diffusion.inputs import Inputs
 from diffusion.machine import Machine
 from diffusion.model import Model
@@ -24,17 +25,20 @@ def generate(
     init_image: Image.Image | None = None,
     mask: Image.Image | None = None,
     hints: Sequence[Image.Image] = (),
+    state: bytes | None = None,
+    deterministic: Deterministic = "strict",
 ) -> Generator[Step, None, None]:
     """Paint one job and yield its steps; the last one carries the pictures.
 
     `latents` (images x C x h x w, standard normal) replaces the noise drawn from the seeds;
     `init_image` makes it image to image, `mask` (white where it is repainted) inpainting; `hints`
-    are the pictures of the ControlNets in `params.controls`. Closing the generator abandons the
-    job.
+    are the pictures of the ControlNets in `params.controls`; `state` is what an earlier job that
+    was stopped early left (`Step.state`); `deterministic` is as for `Engine`. Closing the generator
+    abandons the job.
     """
-    machine = Machine(max_batch=_ROWS)
+    machine = Machine(max_batch=_ROWS, deterministic=deterministic)
     inputs = Inputs(init_image=init_image, mask=mask, hints=tuple(hints))
-    machine.add(model, params, inputs, latents)
+    machine.add(model, params, inputs, latents, state=state)
     while machine.busy:
         for _, answer in machine.tick():
             if isinstance(answer, DiffusionError):

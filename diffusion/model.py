@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from diffusion.exact import Certificates
+from diffusion.hoisted import Hoisted
 from diffusion.info import ModelInfo
 from diffusion.networks.ddpm import DDPMUNet
 from diffusion.networks.pixels import PixelSpace
@@ -19,6 +21,7 @@ from diffusion.networks.tiny import TinyDecoder
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.networks.vq import AutoencoderVQ
+from diffusion.pace import Pace
 from diffusion.safety import SafetyChecker
 from diffusion.schedules import NoiseSchedule
 from diffusion.text import Conditioning, TextStack
@@ -78,6 +81,14 @@ Preview: TypeAlias = LinearPreview | TinyPreview | PixelPreview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measured:
+    """What was found out about a model on its device: sizes that agree, how long rows take."""
+
+    certificates: Certificates = field(default_factory=Certificates)
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Model:
     """Everything that belongs to one checkpoint.
 
@@ -102,6 +113,9 @@ class Model:
     zero_empty_negative: bool = False
     guidance_embedded: bool = False
     safety: SafetyChecker | None = field(default=None)
+    # Not part of what it computes, only of how soon: a changed copy starts without them.
+    measured: Measured = field(default_factory=Measured, init=False)
+    hoisted: Hoisted = field(default_factory=Hoisted, init=False)
 
     @property
     def family(self) -> str:

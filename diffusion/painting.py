@@ -57,7 +57,8 @@ class Painting:
     denoised: Tensor | None = None
     finished: Tensor | None = None
     answered: int = 0
-    last_tick: int = field(default=0)
+    # Kept where the job stops early: it goes on from them (see `saved`).
+    answers: list[Tensor] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -94,6 +95,8 @@ class Painting:
     def answer(self, denoised: Tensor) -> None:
         """Send the sampler what it waits for, and run it to its next question or its end."""
         self.answered += 1
+        if self.plan.stopped:
+            self.answers.append(denoised)
         self.denoised = self._with_kept(denoised, 0.0)
         if self.answered == self.plan.evaluations:
             # Stopped early, the estimate is the picture; at the full number of steps it may be too:

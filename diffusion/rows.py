@@ -2,18 +2,22 @@
 back.
 
 Promises: paintings that `kind_of` calls equal can share a pass; what a painting gets is computed
-from its own rows. Runs in the thread that owns the device.
+from its own rows, and in strict mode has the bits of those rows in a batch of two. Runs in the
+thread that owns the device.
 """
 
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from diffusion.adapters import patched
+from diffusion.conditions import Condition
+from diffusion.exact import Deterministic, run_exactly
+from diffusion.hoisted import Rows as Hoist
 from diffusion.job import Hint, Job
 from diffusion.model import Model
 from diffusion.networks.convolution import borders
@@ -32,6 +36,7 @@ class Kind:
     tile: bool
     styles: tuple[tuple[str, float], ...]
     controls: tuple[tuple[int, bool], ...]
+    threads: int
 
 
 def kind_of(job: Job, painting: Painting) -> Kind:
@@ -44,6 +49,8 @@ def kind_of(job: Job, painting: Painting) -> Kind:
         tile=job.params.tile,
         styles=job.styles.key,
         controls=tuple((id(h.network), h.control.guess) for h in active_hints(job, painting)),
+        # Operators split their work by the number of threads, which may change the last bit.
+        threads=torch.get_num_threads(),
     )
 
 
@@ -53,99 +60,133 @@ def active_hints(job: Job, painting: Painting) -> list[Hint]:
     return [hint for hint in job.pass_of(painting).hints if hint.works_at(answered, total)]
 
 
-@dataclass(slots=True)
-class _Rows:
-    """The inputs of one pass; the lists run over rows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One row's inputs. hints: for every ControlNet, its picture and how much it counts."""
 
     x: Tensor
-    timesteps: Tensor
-    context: Tensor | None
-    added: Tensor | None
-    guidance: Tensor | None
+    timestep: float
+    condition: Condition
+    guidance: float | None
+    hints: tuple[tuple[Hint, float], ...]
 
 
-def denoise(model: Model, batch: Sequence[Member]) -> list[Tensor]:
-    """Run one forward pass over all rows of the batch; return each painting's denoised estimate."""
+def denoise(
+    model: Model, batch: Sequence[Member], deterministic: Deterministic = "strict"
+) -> tuple[list[Tensor], float | None]:
+    """Run the rows of the batch; return each painting's denoised estimate, C x h x w on the CPU,
+    and the seconds that took (None for a trial, which takes longer).
+    """
     job = batch[0][0]
-    rows = _gather(model, batch)
+    started = time.perf_counter()
+    trial = False
+    rows = [row for member in batch for row in _rows_of(*member)]
     with ExitStack() as stack:
         stack.enter_context(borders(seamless=job.params.tile))
         stack.enter_context(patched(model.backbone, job.styles.backbone))
-        output = _run(model, batch, rows)
+        network = _Network(model, job.styles.key, rows)
+        if deterministic == "fast":
+            output = network(list(range(len(rows))))
+        else:
+            kind = kind_of(*batch[0])
+            known = model.measured.certificates
+            output, trial = run_exactly(network, len(rows), kind, known)
     counts = [painting.rows for _, painting in batch]
     parts = torch.split(output.float().cpu(), counts)
-    return [p.estimate(part) for (_, p), part in zip(batch, parts, strict=True)]
+    seconds = None if trial else time.perf_counter() - started
+    return [p.estimate(part) for (_, p), part in zip(batch, parts, strict=True)], seconds
 
 
-def _gather(model: Model, batch: Sequence[Member]) -> _Rows:
-    latents, timesteps, contexts, added, guidance = [], [], [], [], []
-    for _, painting in batch:
-        row, timestep = painting.network_input(), painting.timestep()
-        for condition in painting.conditions():
-            latents.append(row)
-            timesteps.append(timestep)
-            contexts.append(condition.context)
-            added.append(condition.added)
-            guidance.append(painting.guide.embedded)
-    device, dtype = model.device, model.dtype
-    scales = [scale for scale in guidance if scale is not None]
-    return _Rows(
-        x=torch.stack(latents).to(device, dtype),
-        timesteps=torch.tensor(timesteps, dtype=torch.float32, device=device),
-        context=_stacked(contexts, model),
-        added=_stacked(added, model),
-        guidance=torch.tensor(scales, dtype=torch.float32, device=device) if scales else None,
-    )
+def _rows_of(job: Job, painting: Painting) -> list[_Row]:
+    x, timestep = painting.network_input(), painting.timestep()
+    conditions = painting.conditions()
+    hints = active_hints(job, painting)
+    last = len(conditions) - 1
+    return [
+        _Row(
+            x=x,
+            timestep=timestep,
+            condition=condition,
+            guidance=painting.guide.embedded,
+            hints=tuple((hint, _weight(hint, painting, is_last=i == last)) for hint in hints),
+        )
+        for i, condition in enumerate(conditions)
+    ]
+
+
+def _weight(hint: Hint, painting: Painting, *, is_last: bool) -> float:
+    """Guess mode leaves the negative row, the last one, alone."""
+    alone = hint.control.guess and is_last and painting.guide.negative is not None
+    return 0.0 if alone else hint.control.scale
+
+
+class _Network:
+    """A backbone and its ControlNets over some of the batch's rows."""
+
+    def __init__(self, model: Model, styles: object, rows: Sequence[_Row]) -> None:
+        self._model = model
+        self._rows = rows
+        self._times = [_time_row(model, styles, row) for row in rows]
+        self._contexts = [_context_row(model, styles, row) for row in rows]
+        self._x = torch.stack([row.x for row in rows]).to(model.device, model.dtype)
+
+    def __call__(self, numbers: list[int]) -> Tensor:
+        """Return the raw prediction for the rows of these numbers, stacked."""
+        model = self._model
+        all_of_them = numbers == list(range(len(self._rows)))
+        x = self._x if all_of_them else self._x[numbers]
+        times = torch.stack([self._times[i][0] for i in numbers])
+        contexts = model.hoisted.stacked([self._contexts[i] for i in numbers])
+        control = self._control(x, numbers)
+        return model.backbone.run(x, times, contexts, control=control)
+
+    def _control(self, x: Tensor, numbers: list[int]) -> list[Tensor] | None:
+        """Ask the ControlNets and add up what they say; None when there is none."""
+        model, rows = self._model, [self._rows[i] for i in numbers]
+        total: list[Tensor] | None = None
+        for place, (first, _) in enumerate(rows[0].hints):
+            hints = [row.hints[place] for row in rows]
+            context = _stacked([row.condition.context for row in rows], model)
+            if context is None:
+                raise RuntimeError("a ControlNet steers networks that read words")
+            timesteps = torch.tensor([row.timestep for row in rows], device=model.device)
+            found = first.network(
+                x[:, : first.network.config.unet.in_channels],
+                torch.cat([hint.picture for hint, _ in hints]).to(model.device, model.dtype),
+                timesteps,
+                context,
+                _stacked([row.condition.added for row in rows], model),
+                guess=first.control.guess,
+            )
+            scales = [scale for _, scale in hints]
+            factor = torch.tensor(scales, device=model.device, dtype=model.dtype)
+            scaled = [residual * factor[:, None, None, None] for residual in found]
+            total = scaled if total is None else [a + b for a, b in zip(total, scaled, strict=True)]
+        return total
+
+
+def _time_row(model: Model, styles: object, row: _Row) -> Hoist:
+    added = row.condition.added
+    key = ("time", styles, row.timestep, row.condition.digest if added is not None else None,
+           row.guidance)  # fmt: skip
+
+    def compute() -> Hoist:
+        given = None if added is None else added.to(model.device, model.dtype)
+        return (model.backbone.time_row(row.timestep, given, row.guidance),)
+
+    return model.hoisted.rows(key, compute)
+
+
+def _context_row(model: Model, styles: object, row: _Row) -> Hoist:
+    context = row.condition.context
+
+    def compute() -> Hoist:
+        given = None if context is None else context.to(model.device, model.dtype)
+        return model.backbone.context_row(given)
+
+    return model.hoisted.rows(("context", styles, row.condition.digest), compute)
 
 
 def _stacked(parts: Sequence[Tensor | None], model: Model) -> Tensor | None:
     there = [part for part in parts if part is not None]
     return torch.stack(there).to(model.device, model.dtype) if there else None
-
-
-def _run(model: Model, batch: Sequence[Member], rows: _Rows) -> Tensor:
-    backbone = model.backbone
-    residuals = _residuals(model, batch, rows)
-    # The pixel-space network knows neither guidance nor control, and has no arguments for them.
-    if residuals is None and rows.guidance is None:
-        return cast(Tensor, backbone(rows.x, rows.timesteps, rows.context, rows.added))
-    return cast(
-        Tensor,
-        backbone(
-            rows.x,
-            rows.timesteps,
-            rows.context,
-            rows.added,
-            guidance=rows.guidance,
-            control=residuals,
-        ),
-    )
-
-
-def _residuals(model: Model, batch: Sequence[Member], rows: _Rows) -> list[Tensor] | None:
-    """Ask the batch's ControlNets and add up what they say; None when there is none."""
-    hints = [active_hints(job, painting) for job, painting in batch]
-    total: list[Tensor] | None = None
-    for number, first in enumerate(hints[0]):
-        pictures, scales = [], []
-        for (_, painting), own in zip(batch, hints, strict=True):
-            hint = own[number]
-            weights = [hint.control.scale] * painting.rows
-            if hint.control.guess and painting.guide.negative is not None:
-                weights[-1] = 0.0
-            scales += weights
-            pictures += [hint.picture] * painting.rows
-        if rows.context is None:
-            raise RuntimeError("a ControlNet steers networks that read words")
-        found = first.network(
-            rows.x[:, : first.network.config.unet.in_channels],
-            torch.cat(pictures).to(model.device, model.dtype),
-            rows.timesteps,
-            rows.context,
-            rows.added,
-            guess=first.control.guess,
-        )
-        factor = torch.tensor(scales, device=model.device, dtype=model.dtype)[:, None, None, None]
-        scaled = [residual * factor for residual in found]
-        total = scaled if total is None else [a + b for a, b in zip(total, scaled, strict=True)]
-    return total

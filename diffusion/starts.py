@@ -5,9 +5,9 @@ posterior of the picture it starts from, its noise, the posterior of the masked 
 can be made again without its neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import torch
 from PIL import Image
@@ -26,7 +26,7 @@ from diffusion.params import Params
 from diffusion.pixels import tensor_from
 from diffusion.plan import Plan
 from diffusion.slerp import slerp
-from diffusion.tiles import encode_tiled
+from diffusion.tiles import in_tiles
 
 # Latent positions a side: of a picture that the autoencoder takes whole, of a tile of a larger one,
 # and of what neighbouring tiles share.
@@ -60,32 +60,30 @@ class Certain:
         return self.latents
 
 
-def encode_image(model: Model, images: Tensor, *, seamless: bool) -> Posterior | Certain:
-    """Encode one picture, 1 x 3 x H x W in [-1, 1]."""
+# Work on a picture, with rests; in the end what it was encoded to.
+Encoding: TypeAlias = Generator[None, None, Posterior | Certain]
+
+
+def encode_image(model: Model, images: Tensor, *, seamless: bool) -> Encoding:
+    """Encode one picture, 1 x 3 x H x W in [-1, 1]; large ones in tiles, with a rest after each."""
     images = images.to(model.device, model.vae_dtype)
     vae = model.vae
-    with borders(seamless=seamless):
-        if isinstance(vae, AutoencoderKL):
-            large = max(images.shape[-2:]) > WHOLE * vae.config.downscale
-
-            def moments(part: Tensor) -> Tensor:
-                return torch.cat(vae.moments(part), dim=1)
-
-            both = (
-                encode_tiled(
-                    moments,
-                    images,
-                    downscale=vae.config.downscale,
-                    tile=TILE,
-                    overlap=OVERLAP,
-                    seamless=seamless,
-                )
-                if large
-                else moments(images)
-            )
-            mean, logvar = both.float().cpu().chunk(2, dim=1)
-            return Posterior(vae=vae, mean=mean[0], deviation=torch.exp(0.5 * logvar[0]))
-        return Certain(latents=vae.encode(images)[0].float().cpu())
+    if not isinstance(vae, AutoencoderKL):
+        with borders(seamless=seamless):
+            return Certain(latents=vae.encode(images)[0].float().cpu())
+    unit = vae.config.downscale
+    whole = max(images.shape[-2:]) // unit
+    small = whole <= WHOLE
+    both = yield from in_tiles(
+        lambda part: torch.cat(vae.moments(part), dim=1),
+        images,
+        unit=unit,
+        tile=whole if small else TILE,
+        overlap=0 if small else OVERLAP,
+        seamless=seamless,
+    )
+    mean, logvar = both.float().cpu().chunk(2, dim=1)
+    return Posterior(vae=vae, mean=mean[0], deviation=torch.exp(0.5 * logvar[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,8 +99,8 @@ class Sources:
     masked: Posterior | Certain | None = None
 
 
-def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Sources:
-    """Encode a job's pictures; ParamsError when its network needs others."""
+def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Generator[None, None, Sources]:
+    """Encode a job's pictures, with rests; ParamsError when its network needs others."""
     channels, height, width = model.latent_shape(params.width, params.height)
     inpaints = model.backbone.config.in_channels == 2 * channels + 1
     _check_channels(model, channels, inpaints=inpaints)
@@ -111,7 +109,8 @@ def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Sources:
     masked_images = torch.zeros(1, 3, params.height, params.width)
     if inputs.init_image is not None:
         images = tensor_from(inputs.init_image, width=params.width, height=params.height)
-        source = encode_image(model, images, seamless=params.tile)
+        source = yield from encode_image(model, images, seamless=params.tile)
+        yield
         if inputs.mask is not None:
             painted = latent_mask(inputs.mask, params.height, params.width)
             masked_images = images * (painted < 0.5)
@@ -119,18 +118,18 @@ def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Sources:
             mask = latent_mask(inputs.mask, params.height, params.width, downscale=unit)
     if not inpaints:
         return Sources(source=source, mask=mask)
-    return Sources(
-        source=source,
-        mask=torch.ones(1, height, width) if mask is None else mask,
-        masked=encode_image(model, masked_images, seamless=params.tile),
-    )
+    masked = yield from encode_image(model, masked_images, seamless=params.tile)
+    mask = torch.ones(1, height, width) if mask is None else mask
+    return Sources(source=source, mask=mask, masked=masked)
 
 
 def start_paintings(
     model: Model, params: Params, plan: Plan, guide: Guide, inputs: Inputs, noise: Tensor | None
-) -> list[Painting]:
-    """Start every picture of a job. `noise` (images x C x h x w) replaces the seeds' start."""
-    sources = encode_inputs(model, params, inputs)
+) -> Generator[None, None, list[Painting]]:
+    """Start every picture of a job, with rests. `noise` (images x C x h x w) replaces the seeds'
+    start.
+    """
+    sources = yield from encode_inputs(model, params, inputs)
     given = [None] * params.images if noise is None else list(noise.float().cpu())
     shape = model.latent_shape(params.width, params.height)
     return [
@@ -173,15 +172,16 @@ def _start(
 
 def second_start(
     model: Model, params: Params, plan: Plan, guide: Guide, picture: Image.Image, index: int
-) -> Painting:
-    """Start the second, larger pass of one picture from what its first pass painted.
+) -> Generator[None, None, Painting]:
+    """Start the second, larger pass of one picture from what its first pass painted, with rests.
 
     Its noise is that of its seed again, as in AUTOMATIC1111.
     """
     images = tensor_from(picture, width=params.width, height=params.height)
     shape = model.latent_shape(params.width, params.height)
     noise = PictureNoise(shape, seed=params.seed + index)
-    latents = encode_image(model, images, seamless=params.tile).draw(noise)
+    encoded = yield from encode_image(model, images, seamless=params.tile)
+    latents = encoded.draw(noise)
     return start_painting(plan, guide=guide, noise=noise, start=noise(), source=latents)
 
 

@@ -14,14 +14,18 @@ from PIL import Image
 class Step:
     """One step of one job. `draw_preview` paints the grid of the denoised estimates (RGB).
 
+    `images` are the numbers (from 0) of the job's pictures that are still painted, in order.
     `flagged` says for every picture of the last step whether the checkpoint's own safety checker
-    objects to it; empty where the checkpoint has none.
+    objects to it; empty where the checkpoint has none. `state` is what a job that was stopped early
+    goes on from (`Engine.submit`), None for others and before the end.
     """
 
     index: int
     total: int
     pictures: tuple[Image.Image, ...] | None = None
+    images: tuple[int, ...] = ()
     flagged: tuple[bool, ...] = ()
+    state: bytes | None = field(default=None, repr=False)
     draw_preview: Callable[[], Image.Image] = field(repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ A tile that wrapped around itself would see the wrong neighbours. So convolution
 inside tiles, and the latents are continued around the borders by one overlap before they are cut.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Callable, Generator, Iterator
+from typing import Final, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ TILE: Final = 64
 OVERLAP: Final = 16
 
 Coder: TypeAlias = Callable[[Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 def decode_tiled(
@@ -37,7 +38,7 @@ def decode_tiled(
     `overlap` (positions, less than half a tile) is shared with each neighbour; three or more hide
     the autoencoder's edges. Raises ValueError.
     """
-    return _tiled(decode, latents, unit=1, tile=tile, overlap=overlap, seamless=seamless)
+    return finish(in_tiles(decode, latents, unit=1, tile=tile, overlap=overlap, seamless=seamless))
 
 
 def encode_tiled(
@@ -53,13 +54,27 @@ def encode_tiled(
 
     Height and width are multiples of `downscale`, f. Raises ValueError.
     """
-    return _tiled(encode, images, unit=downscale, tile=tile, overlap=overlap, seamless=seamless)
+    return finish(
+        in_tiles(encode, images, unit=downscale, tile=tile, overlap=overlap, seamless=seamless)
+    )
 
 
-def _tiled(
+def finish(work: Generator[None, None, Result]) -> Result:
+    """Run work that rests after every tile to its end, and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return cast(Result, end.value)
+
+
+def in_tiles(
     coder: Coder, x: Tensor, *, unit: int, tile: int, overlap: int, seamless: bool
-) -> Tensor:
-    """Run `coder` on tiles of `unit` x tile input elements a side and blend what it gives."""
+) -> Generator[None, None, Tensor]:
+    """Run `coder` on tiles of `unit` x tile input elements a side and blend what it gives.
+
+    Rests after every tile, so that others' work can go between. Raises ValueError.
+    """
     if tile < 1 or not 0 <= 2 * overlap < tile:
         raise ValueError(f"tiles of {tile} cannot overlap by {overlap}; less than half is needed")
     height, width = x.shape[-2] // unit, x.shape[-1] // unit
@@ -71,8 +86,7 @@ def _tiled(
     if seamless:
         x = _continued(x, overlap * unit)
     margin = overlap if seamless else 0
-    with borders(seamless=False):
-        out, scale = _blend(coder, x, unit=unit, tile=tile, overlap=overlap)
+    out, scale = yield from _blend(coder, x, unit=unit, tile=tile, overlap=overlap)
     top = margin * scale
     return out[..., top : top + height * scale, top : top + width * scale]
 
@@ -86,7 +100,9 @@ def _continued(x: Tensor, margin: int) -> Tensor:
     return x
 
 
-def _blend(coder: Coder, x: Tensor, *, unit: int, tile: int, overlap: int) -> tuple[Tensor, int]:
+def _blend(
+    coder: Coder, x: Tensor, *, unit: int, tile: int, overlap: int
+) -> Generator[None, None, tuple[Tensor, int]]:
     """Return the weighted mean of all tiles, and the output elements a side of one position."""
     height, width = x.shape[-2] // unit, x.shape[-1] // unit
     total = weights = torch.empty(0)
@@ -98,7 +114,8 @@ def _blend(coder: Coder, x: Tensor, *, unit: int, tile: int, overlap: int) -> tu
                 top * unit : (top + rows) * unit,
                 left * unit : (left + columns) * unit,
             ]
-            done = coder(part)
+            with borders(seamless=False):
+                done = coder(part)
             if not scale:
                 scale = done.shape[-1] // columns
                 shape = *done.shape[:-2], height * scale, width * scale
@@ -116,6 +133,7 @@ def _blend(coder: Coder, x: Tensor, *, unit: int, tile: int, overlap: int) -> tu
             total[area] += done.float() * weight
             weights[area] += weight
             dtype = done.dtype
+            yield
     return (total / weights).to(dtype), scale
 
 

@@ -8,6 +8,7 @@ here needs them: declaring the two is enough. Everything else is the real thing.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -18,7 +19,7 @@ from diffusion.upscale import load_upscaler
 def main(checkpoint: str, small: str, large: str, tile: str, halo: str) -> None:
     """Enlarge and save."""
     if torch.version.cuda is None:
-        kernels = torch.library.Library("torchvision", "FRAGMENT")
+        kernels: Any = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
         for name in ("nms", "qnms"):
             kernels.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     upscaler = load_upscaler(Path(checkpoint), tile=int(tile), halo=int(halo))

@@ -7,7 +7,7 @@ import pytest
 from diffusion import Params
 from diffusion.machine import Machine
 from diffusion.step import Step
-from tests.tiny import tiny_model
+from tests.tiny import prepared, tiny_model
 
 PARAMS = Params(prompt="a red heart", steps=3, width=32, height=32, images=2)
 
@@ -33,7 +33,7 @@ def test_every_job_gets_every_step_once_and_leaves() -> None:
 
 def test_a_removed_job_is_gone_at_once() -> None:
     machine = Machine(max_batch=8)
-    first, second = machine.add(tiny_model(), PARAMS), machine.add(tiny_model(), PARAMS)
+    first, second = (prepared(machine, tiny_model(), PARAMS) for _ in range(2))
     machine.tick()
     machine.remove(first)
     machine.remove(first)
@@ -54,6 +54,6 @@ def test_prompts_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(model.text, "encode", counted)
     for seed in range(3):
-        machine.add(model, replace(PARAMS, seed=seed))
-    machine.add(model, replace(PARAMS, guidance_scale=1.0))
+        prepared(machine, model, replace(PARAMS, seed=seed))
+    prepared(machine, model, replace(PARAMS, guidance_scale=1.0))
     assert calls == [("a red heart", ""), ("a red heart",)]

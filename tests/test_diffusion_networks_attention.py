@@ -25,7 +25,7 @@ def test_attention_is_softmax_of_scaled_products() -> None:
         assert torch.allclose(weights.sum(dim=-1), torch.ones(1, 5))
         heads.append(weights @ v[..., part])
     expected = layer.to_out(torch.cat(heads, dim=-1))
-    assert torch.allclose(layer(x, context), expected, atol=1e-6)
+    assert torch.allclose(layer(x, *layer.keys_values(context)), expected, atol=1e-6)
 
 
 def test_the_gate_is_the_second_half() -> None:

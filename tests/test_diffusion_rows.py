@@ -14,7 +14,7 @@ from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.rows import denoise, kind_of
 from tests.parity.pipelines import model
-from tests.tiny import tiny_model
+from tests.tiny import prepared, tiny_model
 
 PARAMS = Params(prompt="a fox", steps=2, width=64, height=64, images=1, guidance_scale=3.0)
 HINT = Image.fromarray(np.random.default_rng(2).integers(0, 255, (64, 64, 3), dtype=np.uint8))
@@ -27,7 +27,7 @@ def control(**change: Any) -> tuple[Control, ...]:  # noqa: ANN401
 
 def add(machine: Machine, params: Params, own: Model | None = None) -> Job:
     inputs = Inputs(hints=(HINT,) * len(params.controls))
-    return machine.add(own or model("sd1", "folder"), params, inputs)
+    return prepared(machine, own or model("sd1", "folder"), params, inputs)
 
 
 def kinds(first: Params, second: Params) -> tuple[object, object]:
@@ -137,28 +137,28 @@ def test_a_lora_changes_the_network_for_its_own_rows() -> None:
 
 def test_every_row_gets_its_own_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
     own, seen = model("sd1-lcm", "folder"), []
-    forward = own.backbone.forward
+    time_row = own.backbone.time_row
 
-    def watched(*given: Any, **more: Any) -> Any:  # noqa: ANN401
-        seen.append((len(given[0]), more["guidance"].tolist()))
-        return forward(*given, **more)
+    def watched(timestep: float, added: Any, guidance: float) -> Any:  # noqa: ANN401
+        seen.append(guidance)
+        return time_row(timestep, added, guidance)
 
-    monkeypatch.setattr(own.backbone, "forward", watched)
+    monkeypatch.setattr(own.backbone, "time_row", watched)
     machine = Machine(max_batch=8)
-    jobs = [add(machine, replace(PARAMS, guidance_scale=w), own) for w in (3.0, 8.0)]
+    jobs = [add(machine, replace(PARAMS, guidance_scale=w), own) for w in (3.25, 8.5)]
     denoise(own, [(job, job.paintings[0]) for job in jobs])
-    assert seen == [(2, [2.0, 7.0])]
+    assert seen == [2.25, 7.5]
 
 
 def test_guessing_leaves_the_negative_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     own, seen = model("sd1", "folder"), []
-    forward = own.backbone.forward
+    run = own.backbone.run
 
     def watched(*given: Any, **more: Any) -> Any:  # noqa: ANN401
         seen.append([residual.abs().amax(dim=(1, 2, 3)) for residual in more["control"]])
-        return forward(*given, **more)
+        return run(*given, **more)
 
-    monkeypatch.setattr(own.backbone, "forward", watched)
+    monkeypatch.setattr(own.backbone, "run", watched)
     machine = Machine(max_batch=8)
     job = add(machine, replace(PARAMS, controls=control(guess=True)))
     denoise(own, [(job, job.paintings[0])])
@@ -173,8 +173,13 @@ def test_a_control_steers_only_its_share_of_the_steps() -> None:
 
 
 def test_the_tiny_model_shares_whole_jobs() -> None:
-    machine = Machine(max_batch=16)
+    machine = Machine(max_batch=16, deterministic="fast")
     params = replace(PARAMS, width=32, height=32, images=4)
-    for seed in (1, 2):
-        machine.add(tiny_model(), replace(params, seed=seed))
-    assert len(machine._gather()) == 8
+    own = replace(tiny_model())
+    jobs = [prepared(machine, own, replace(params, seed=seed)) for seed in (1, 2)]
+    kind = kind_of(jobs[0], jobs[0].paintings[0])
+    for rows in (2, 4, 8, 16):
+        for _ in range(2):
+            # Every doubling has paid so far.
+            own.measured.pace.note(kind, rows, 1.0)
+    assert len(machine._gather()[0]) == 8

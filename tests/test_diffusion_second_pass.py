@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from diffusion import Model, Params, Step, generate, load_model, machine, starts
+from diffusion import Model, Params, Step, generate, load_model, machine, preparing, starts
 from diffusion.machine import Machine
 from diffusion.networks.vae import AutoencoderKL
-from tests.tiny import tiny_model
+from tests.tiny import prepared, tiny_model
 
 PARAMS = Params(
     prompt="a red heart", seed=5, steps=4, width=32, height=32, guidance_scale=3.0, hires=1.5
@@ -69,7 +69,7 @@ def test_strength_is_how_far_it_moves_from_the_first_pass() -> None:
 
 def test_it_can_be_cancelled_in_the_second_pass() -> None:
     painter = Machine(max_batch=8)
-    job = painter.add(tiny_model(), PARAMS)
+    job = prepared(painter, tiny_model(), PARAMS)
     while not all(job.stages):
         painter.tick()
     assert painter.busy
@@ -115,9 +115,10 @@ def test_large_pictures_are_coded_in_tiles_and_look_the_same(
 
     monkeypatch.setattr(model.vae, "decode", decoded)
     monkeypatch.setattr(model.vae, "moments", encoded)
-    for module in (machine, starts):
+    for module in (machine, preparing, starts):
         for name, size in {"WHOLE": 12, "TILE": 12, "OVERLAP": 4}.items():
-            monkeypatch.setattr(module, name, size)
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, size)
     tiled = pixels(list(generate(model, params, init_image=source)))
     assert len(sides) > 2
     assert max(sides) <= 12

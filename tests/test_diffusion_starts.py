@@ -14,8 +14,9 @@ from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.networks.unet import UNet
 from diffusion.starts import Certain, Posterior, encode_image
+from diffusion.tiles import finish
 from tests.parity.twins import fill
-from tests.tiny import tiny_model
+from tests.tiny import prepared, tiny_model
 
 SHAPE = (4, 4, 4)
 PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 255, (32, 32, 3), dtype=np.uint8))
@@ -37,7 +38,7 @@ def with_channels(channels: int) -> Model:
 
 def asks(model: Model, params: Params, inputs: Inputs | None = None) -> list[Tensor]:
     """Return what the network sees first, of every picture."""
-    job = Machine(max_batch=8).add(model, params, inputs)
+    job = prepared(Machine(max_batch=8), model, params, inputs)
     return [painting.network_input() for painting in job.paintings]
 
 
@@ -49,7 +50,7 @@ def draws(seed: int, count: int) -> list[Tensor]:
 def encoded(model: Model, picture: Image.Image) -> Posterior:
     array = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 127.5 - 1
     with torch.inference_mode():
-        found = encode_image(model, array, seamless=False)
+        found = finish(encode_image(model, array, seamless=False))
     assert isinstance(found, Posterior)
     return found
 
@@ -61,7 +62,7 @@ def posterior(model: Model, picture: Image.Image, noise: Tensor) -> Tensor:
 
 def test_the_posterior_is_drawn_before_the_noise() -> None:
     model, inputs = tiny_model(), Inputs(init_image=PICTURE)
-    job = Machine(max_batch=8).add(model, FROM_PICTURE, inputs)
+    job = prepared(Machine(max_batch=8), model, FROM_PICTURE, inputs)
     for number, painting in enumerate(job.paintings):
         first, second = draws(7 + number, 2)
         assert painting.request is not None
@@ -78,7 +79,7 @@ def test_the_masked_picture_is_drawn_last() -> None:
     hidden = torch.from_numpy(np.array(PICTURE)).permute(2, 0, 1)[None].float() / 127.5 - 1
     hidden[..., 16:] = 0
     with torch.inference_mode():
-        masked = encode_image(model, hidden, seamless=False)
+        masked = finish(encode_image(model, hidden, seamless=False))
     assert isinstance(masked, Posterior)
     third = draws(7, 3)[2]
     wanted = masked.vae.scaled((masked.mean + masked.deviation * third)[None])[0]
@@ -137,7 +138,7 @@ def test_an_inpainting_network_paints_without_a_mask() -> None:
     found = asks(model, PARAMS)
     grey = torch.zeros(1, 3, 32, 32)
     with torch.inference_mode():
-        empty = encode_image(model, grey, seamless=False)
+        empty = finish(encode_image(model, grey, seamless=False))
     assert isinstance(empty, Posterior)
     second = draws(7, 2)[1]
     wanted = empty.vae.scaled((empty.mean + empty.deviation * second)[None])[0]

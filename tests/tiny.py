@@ -8,12 +8,16 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 import torch
 
+from diffusion.job import Job
 from diffusion.loading import load_model
+from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.networks.vae import AutoencoderKL
+from diffusion.tiles import finish
 from diffusion.train import emoji
 from diffusion.train.captions import train_tokenizer
 from diffusion.train.presets import TINY
@@ -59,3 +63,13 @@ def tiny_folder() -> Path:
 def tiny_model() -> Model:
     """That model, loaded once a test run; it is immutable."""
     return load_model(tiny_folder())
+
+
+def prepared(machine: Machine, *args: Any, **kwargs: Any) -> Job:  # noqa: ANN401
+    """Add a job and prepare it now, not between two passes."""
+    job = machine.add(*args, **kwargs)
+    assert job.work is not None
+    with torch.inference_mode():
+        finish(job.work)
+    job.work = None
+    return job

@@ -19,7 +19,7 @@ from diffusion.adapters.alphas import alpha_for, metadata_alpha
 from diffusion.adapters.formulas import decomposed, delta, weight_kind
 from diffusion.adapters.keys import cut, lora_fits
 from diffusion.adapters.names import text_names, unet_names
-from diffusion.adapters.patches import Bias, Full, LowRank, Norm, Patch, PatchSet, install
+from diffusion.adapters.patches import Bias, Full, LowRank, Norm, Patch, PatchSet
 from diffusion.checkpoints.header import Header, read_header
 from diffusion.errors import CheckpointError
 from diffusion.networks.unet import UNet
@@ -123,8 +123,6 @@ def match(lora: LoraFile, unet: UNet, texts: Sequence[nn.Module] = ()) -> Matche
         PatchSet(network=network, layers=layers)
         for network, layers in zip(networks, found, strict=True)
     ]
-    for patch_set in sets:
-        install(patch_set)
     return Matched(unet=sets[0], texts=tuple(sets[1:]), unmatched=tuple(unmatched))
 
 

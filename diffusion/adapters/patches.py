@@ -153,6 +153,7 @@ def patched(network: nn.Module, patches: Sequence[tuple[PatchSet, float]]) -> It
             raise ValueError(f"a LoRA's weight is {weight}; it must be a finite number")
         if weight == 0:
             continue
+        install(patch_set)
         for layer, changes in patch_set.layers.items():
             weighted = tuple((change, weight) for change in changes)
             active[layer] = active.get(layer, ()) + weighted
@@ -164,7 +165,10 @@ def patched(network: nn.Module, patches: Sequence[tuple[PatchSet, float]]) -> It
 
 
 def install(patch_set: PatchSet) -> None:
-    """Make the touched layers ask for active patches, once for each layer's life."""
+    """Make the touched layers ask for active patches, once for each layer's life.
+
+    In the thread that runs the network: a layer's hooks must not grow while they are called.
+    """
     with _INSTALLING:
         for layer in patch_set.layers:
             if _add_patches not in layer._forward_hooks.values():

@@ -7,6 +7,7 @@ positions, cross-attention whose keys and values come from the conditioning, and
 feed-forward. Promises to keep the layout of N x C x h x w maps; never masks a token.
 """
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -39,14 +40,17 @@ class Attention(nn.Module):
         # A Sequential only because checkpoints call the projection `to_out.0`.
         self.to_out = nn.Sequential(nn.Linear(dim, dim))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return N x L x dim."""
-        q, k, v = (
-            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.to_q(x), self.to_k(context), self.to_v(context))
-        )
-        mixed = attend(q, k, v, upcast=self.upcast)
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Map N x L x dim, given N x heads x T x d keys and values, to N x L x dim."""
+        mixed = attend(self._by_head(self.to_q(x)), keys, values, upcast=self.upcast)
         return cast(Tensor, self.to_out(mixed.transpose(1, 2).flatten(-2)))
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the keys and values, N x heads x T x d, of an N x T x context_dim context."""
+        return self._by_head(self.to_k(context)), self._by_head(self.to_v(context))
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
 class GEGLU(nn.Module):
@@ -91,11 +95,11 @@ class TransformerBlock(nn.Module):
         self.norm2 = nn.LayerNorm(dim)
         self.norm3 = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Map N x L x dim tokens, given an N x T x context_dim context, to the same shape."""
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """Map N x L x dim tokens, given keys and values of their context, to the same shape."""
         normed = self.norm1(x)
-        x = x + self.attn1(normed, normed)
-        x = x + self.attn2(self.norm2(x), context)
+        x = x + self.attn1(normed, *self.attn1.keys_values(normed))
+        x = x + self.attn2(self.norm2(x), keys, values)
         return cast(Tensor, x + self.ff(self.norm3(x)))
 
 
@@ -131,8 +135,10 @@ class SpatialTransformer(nn.Module):
             nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
         )
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Map N x C x h x w, given an N x T x context_dim context, to the same shape."""
+    def forward(self, x: Tensor, contexts: Iterator[Tensor]) -> Tensor:
+        """Map N x C x h x w to the same shape; every block takes the next two of `contexts`, its
+        keys and its values.
+        """
         height = x.shape[-2]
         h = self.norm(x)
         if not self.linear:
@@ -141,7 +147,7 @@ class SpatialTransformer(nn.Module):
         if self.linear:
             h = self.proj_in(h)
         for block in self.transformer_blocks:
-            h = block(h, context)
+            h = block(h, next(contexts), next(contexts))
         if self.linear:
             h = self.proj_out(h)
         h = h.transpose(1, 2).unflatten(-1, (height, -1))

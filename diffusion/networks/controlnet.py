@@ -9,9 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from diffusion.networks.blocks import Contracting
 from diffusion.networks.configs import ControlNetConfig
 from diffusion.networks.convolution import Conv2d
+from diffusion.networks.hoisting import Contracting
 
 
 class ControlNet(Contracting):
@@ -45,7 +45,8 @@ class ControlNet(Contracting):
         trusting the deep layers more: the residuals are scaled from 0.1 to 1, evenly in the
         logarithm. Raises ValueError for a hint of another size.
         """
-        embedding = self.embed(x, timesteps, context, added, None)
+        rows, keys_values = self.rows(timesteps, context, added, None)
+        times, contexts = self.cut(rows), iter(keys_values)
         seen = self.input_hint_block(hint)
         if seen.shape[-2:] != x.shape[-2:]:
             raise ValueError(
@@ -54,11 +55,11 @@ class ControlNet(Contracting):
             )
         residuals: list[Tensor] = []
         for stage, zero_conv in zip(self.input_blocks, self.zero_convs, strict=True):
-            x = stage(x, embedding, context, (0, 0))
+            x = stage(x, times, contexts)
             if not residuals:
                 x = x + seen
             residuals.append(zero_conv(x))
-        x = self.middle_block(x, embedding, context, (0, 0))
+        x = self.middle_block(x, times, contexts)
         residuals.append(self.middle_block_out(x))
         count = len(residuals)
         weights = (torch.logspace(-1, 0, count) * scale).tolist() if guess else [scale] * count

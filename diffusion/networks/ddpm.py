@@ -4,8 +4,10 @@ Promises the names and numbers of the original weights in PyTorch. Never knows a
 noise level: timesteps in, predicted noise out.
 """
 
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
-from typing import cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +18,34 @@ from diffusion.networks.configs import DDPMConfig
 from diffusion.networks.convolution import Conv2d
 from diffusion.networks.vae import Attention, Downsample, ResBlock, Upsample
 
+_UNCONDITIONAL: Final = (
+    "this model is unconditional: it takes no context, no added vector, no guidance and no control"
+)
+
+
+class Block(ResBlock):
+    """A residual block that takes its time ready: `temb_proj` of the embedding, N x out."""
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Map N x in x h x w, given the N x out projection of an embedding, to N x out x h x w."""
+        if embedding is None:
+            raise ValueError("a block of this network needs a time")
+        h = self.conv1(functional.silu(self.norm1(x))) + embedding[:, :, None, None]
+        h = self.conv2(functional.silu(self.norm2(h)))
+        return cast(Tensor, (self.nin_shortcut(x) if self.widens else x) + h)
+
 
 class Level(nn.Module):
     """The blocks of one resolution: `block.<j>`, `attn.<j>`, and `downsample` or `upsample`."""
 
-    def __init__(self, blocks: list[ResBlock], attention: list[Attention]) -> None:
+    def __init__(self, blocks: list[Block], attention: list[Attention]) -> None:
         super().__init__()
         self.block = nn.ModuleList(blocks)
         self.attn = nn.ModuleList(attention)
 
-    def step(self, index: int, x: Tensor, embedding: Tensor) -> Tensor:
+    def step(self, index: int, x: Tensor, time: Tensor) -> Tensor:
         """Run one block and the attention behind it, if there is one."""
-        x = self.block[index](x, embedding)
+        x = self.block[index](x, time)
         return cast(Tensor, self.attn[index](x)) if len(self.attn) else x
 
     def resized(self, x: Tensor) -> Tensor:
@@ -57,9 +75,10 @@ class Middle(nn.Module):
         self.attn_1 = Attention(channels, groups=config.norm_groups, eps=config.norm_eps)
         self.block_2 = _block(config, channels, channels)
 
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, x: Tensor, times: Iterator[Tensor]) -> Tensor:
         """Map N x C x h x w to the same shape."""
-        return cast(Tensor, self.block_2(self.attn_1(self.block_1(x, embedding)), embedding))
+        h = self.attn_1(self.block_1(x, next(times)))
+        return cast(Tensor, self.block_2(h, next(times)))
 
 
 class DDPMUNet(nn.Module):
@@ -111,35 +130,85 @@ class DDPMUNet(nn.Module):
         called alike, and must be None. Raises ValueError otherwise.
         """
         if context is not None or added is not None:
-            raise ValueError("this model is unconditional: it takes no context and no added vector")
+            raise ValueError(_UNCONDITIONAL)
+        self._check_size(x)
+        return self.run(x, torch.stack([self.time_row(time) for time in timesteps.tolist()]), ())
+
+    def time_row(
+        self, timestep: float, added: Tensor | None = None, guidance: float | None = None
+    ) -> Tensor:
+        """Return all that a row's time decides, P numbers on the network's device in its dtype: the
+        projections of its embedding for every block, in the order they run in.
+
+        Computed alone, so that its bits never depend on what else runs. Raises ValueError for an
+        added vector and for a guidance.
+        """
+        if added is not None or guidance is not None:
+            raise ValueError(_UNCONDITIONAL)
+        sinusoids = timestep_embedding(
+            torch.tensor([timestep]), self.config.model_channels, shift=1, sines_first=True
+        )
+        embedding = functional.silu(self.temb(sinusoids.to(self.conv_in.weight)))
+        return torch.cat([block.temb_proj(embedding)[0] for block in self._blocks()])
+
+    def context_row(self, context: Tensor | None) -> tuple[Tensor, ...]:
+        """Return nothing: there is no cross-attention. Raises ValueError for a context."""
+        if context is not None:
+            raise ValueError(_UNCONDITIONAL)
+        return ()
+
+    def run(
+        self,
+        x: Tensor,
+        times: Tensor,
+        contexts: Sequence[Tensor],
+        *,
+        control: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Return the predicted noise, N x out_channels x h x w, bit for bit as `forward`.
+
+        x: as for `forward`. times: N x P, stacked `time_row`s. `contexts` is empty, `control` None.
+        Raises ValueError otherwise.
+        """
+        if contexts or control is not None:
+            raise ValueError(_UNCONDITIONAL)
+        self._check_size(x)
+        parts = iter(torch.split(times, self._time_widths, dim=1))
+        skips = [self.conv_in(x)]
+        for stage in self.down:
+            level = cast(Level, stage)
+            for index in range(len(level.block)):
+                skips.append(level.step(index, skips[-1], next(parts)))
+            if hasattr(level, "downsample"):
+                skips.append(level.resized(skips[-1]))
+        h = self.mid(skips[-1], parts)
+        for stage in reversed(self.up):
+            level = cast(Level, stage)
+            for index in range(len(level.block)):
+                h = level.step(index, torch.cat([h, skips.pop()], dim=1), next(parts))
+            if hasattr(level, "upsample"):
+                h = level.resized(h)
+        return cast(Tensor, self.conv_out(functional.silu(self.norm_out(h))))
+
+    def _check_size(self, x: Tensor) -> None:
         unit = 2 ** (len(self.config.channel_mult) - 1)
         if x.shape[-1] % unit or x.shape[-2] % unit:
             raise ValueError(
                 f"a picture of {x.shape[-1]} x {x.shape[-2]}: both must be multiples of {unit}"
             )
-        sinusoids = timestep_embedding(
-            timesteps, self.config.model_channels, shift=1, sines_first=True
-        )
-        embedding = functional.silu(self.temb(sinusoids.to(x.dtype)))
-        skips = [self.conv_in(x)]
-        for stage in self.down:
-            level = cast(Level, stage)
-            for index in range(len(level.block)):
-                skips.append(level.step(index, skips[-1], embedding))
-            if hasattr(level, "downsample"):
-                skips.append(level.resized(skips[-1]))
-        h = self.mid(skips[-1], embedding)
-        for stage in reversed(self.up):
-            level = cast(Level, stage)
-            for index in range(len(level.block)):
-                h = level.step(index, torch.cat([h, skips.pop()], dim=1), embedding)
-            if hasattr(level, "upsample"):
-                h = level.resized(h)
-        return cast(Tensor, self.conv_out(functional.silu(self.norm_out(h))))
+
+    def _blocks(self) -> list[Block]:
+        """Return the blocks in the order they run in; `up` is numbered backwards."""
+        parts = [*self.down, self.mid, *reversed(self.up)]
+        return [module for part in parts for module in part.modules() if isinstance(module, Block)]
+
+    @cached_property
+    def _time_widths(self) -> list[int]:
+        return [block.temb_proj.out_features for block in self._blocks()]
 
 
-def _block(config: DDPMConfig, in_channels: int, out_channels: int) -> ResBlock:
-    return ResBlock(
+def _block(config: DDPMConfig, in_channels: int, out_channels: int) -> Block:
+    return Block(
         in_channels=in_channels,
         out_channels=out_channels,
         groups=config.norm_groups,

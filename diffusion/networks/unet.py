@@ -12,15 +12,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from diffusion.networks.blocks import (
-    Contracting,
-    Stage,
-    Upsample,
-    attention_layers,
-    res_block,
-)
+from diffusion.networks.blocks import Stage, Upsample, attention_layers, res_block
 from diffusion.networks.configs import UNetConfig
 from diffusion.networks.convolution import Conv2d
+from diffusion.networks.hoisting import Contracting
 
 
 class UNet(Contracting):
@@ -54,17 +49,34 @@ class UNet(Contracting):
         a `guidance_dim`. control: residuals to add to every skip connection in their order and last
         to the middle (Zhang et al. 2023). Raises ValueError for anything else.
         """
-        embedding = self.embed(x, timesteps, context, added, guidance)
+        times, contexts = self.rows(timesteps, context, added, guidance)
+        return self.run(x, times, contexts, control=control)
+
+    def run(
+        self,
+        x: Tensor,
+        times: Tensor,
+        contexts: Sequence[Tensor],
+        *,
+        control: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Return the raw prediction, N x out_channels x h x w, bit for bit as `forward`.
+
+        x: N x in_channels x h x w. times: N x P, stacked `time_row`s. contexts: for every tensor of
+        a `context_row` the N rows stacked, N x heads x T x d. control: as for `forward`. Raises
+        ValueError for residuals of another family.
+        """
         if control is not None and len(control) != len(self.widths) + 1:
             raise ValueError(
                 f"this U-Net takes {len(self.widths)} control residuals and one for the middle, "
                 f"and got {len(control)}: the ControlNet belongs to another family"
             )
+        parts, keys_values = self.cut(times), iter(contexts)
         skips: list[Tensor] = []
         for stage in self.input_blocks:
-            x = stage(x, embedding, context, (0, 0))
+            x = stage(x, parts, keys_values)
             skips.append(x)
-        x = self.middle_block(x, embedding, context, (0, 0))
+        x = self.middle_block(x, parts, keys_values)
         if control is not None:
             x = x + control[-1]
         for stage in self.output_blocks:
@@ -74,7 +86,7 @@ class UNet(Contracting):
             x = torch.cat([x, skip], dim=1)
             # Odd sizes do not survive halving: the next skip knows the size to come back to.
             size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else (0, 0)
-            x = stage(x, embedding, context, size)
+            x = stage(x, parts, keys_values, size)
         return cast(Tensor, self.out(x))
 
 
