@@ -3,7 +3,7 @@
 A *painting* is one picture of one job: a sampler coroutine that waits for a denoised estimate. A
 *row* is one latent with one context at one timestep; a guided painting needs two. Each `tick`
 gathers the rows of paintings that can share a forward pass (same model, latent shape, context
-length, borders, LoRAs and ControlNets), combines guidance and sends every painting its answer.
+length, borders and ControlNets), combines guidance and sends every painting its answer.
 Between two passes it encodes and decodes, for as long as a pass took at most: such work never holds
 up a pass by more than one tick. Promises: one thread, no waiting, no knowledge of users. What a
 picture becomes depends on its params and the model alone; in strict mode to the last bit.

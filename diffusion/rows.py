@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.adapters import patched
+from diffusion.adapters import patched, patched_rows
+from diffusion.addons import Styles
 from diffusion.conditions import Condition
 from diffusion.exact import Deterministic, run_exactly
 from diffusion.hoisted import Rows as Hoist
@@ -34,7 +35,6 @@ class Kind:
     shape: tuple[int, ...]
     context: int
     tile: bool
-    styles: tuple[tuple[str, float], ...]
     controls: tuple[tuple[int, bool], ...]
     threads: int
 
@@ -47,7 +47,6 @@ def kind_of(job: Job, painting: Painting) -> Kind:
         shape=tuple(painting.shape),
         context=0 if context is None else len(context),
         tile=job.params.tile,
-        styles=job.styles.key,
         controls=tuple((id(h.network), h.control.guess) for h in active_hints(job, painting)),
         # Operators split their work by the number of threads, which may change the last bit.
         threads=torch.get_num_threads(),
@@ -68,6 +67,7 @@ class _Row:
     timestep: float
     condition: Condition
     guidance: float | None
+    styles: Styles
     hints: tuple[tuple[Hint, float], ...]
 
 
@@ -83,8 +83,7 @@ def denoise(
     rows = [row for member in batch for row in _rows_of(*member)]
     with ExitStack() as stack:
         stack.enter_context(borders(seamless=job.params.tile))
-        stack.enter_context(patched(model.backbone, job.styles.backbone))
-        network = _Network(model, job.styles.key, rows)
+        network = _Network(model, rows)
         if deterministic == "fast":
             output = network(list(range(len(rows))))
         else:
@@ -108,6 +107,7 @@ def _rows_of(job: Job, painting: Painting) -> list[_Row]:
             timestep=timestep,
             condition=condition,
             guidance=painting.guide.embedded,
+            styles=job.styles,
             hints=tuple((hint, _weight(hint, painting, is_last=i == last)) for hint in hints),
         )
         for i, condition in enumerate(conditions)
@@ -123,11 +123,11 @@ def _weight(hint: Hint, painting: Painting, *, is_last: bool) -> float:
 class _Network:
     """A backbone and its ControlNets over some of the batch's rows."""
 
-    def __init__(self, model: Model, styles: object, rows: Sequence[_Row]) -> None:
+    def __init__(self, model: Model, rows: Sequence[_Row]) -> None:
         self._model = model
         self._rows = rows
-        self._times = [_time_row(model, styles, row) for row in rows]
-        self._contexts = [_context_row(model, styles, row) for row in rows]
+        self._times = [_time_row(model, row) for row in rows]
+        self._contexts = [_context_row(model, row) for row in rows]
         self._x = torch.stack([row.x for row in rows]).to(model.device, model.dtype)
 
     def __call__(self, numbers: list[int]) -> Tensor:
@@ -138,7 +138,9 @@ class _Network:
         times = torch.stack([self._times[i][0] for i in numbers])
         contexts = model.hoisted.stacked([self._contexts[i] for i in numbers])
         control = self._control(x, numbers)
-        return model.backbone.run(x, times, contexts, control=control)
+        styles = [self._rows[i].styles.backbone for i in numbers]
+        with patched_rows(model.backbone, styles):
+            return model.backbone.run(x, times, contexts, control=control)
 
     def _control(self, x: Tensor, numbers: list[int]) -> list[Tensor] | None:
         """Ask the ControlNets and add up what they say; None when there is none."""
@@ -165,26 +167,28 @@ class _Network:
         return total
 
 
-def _time_row(model: Model, styles: object, row: _Row) -> Hoist:
+def _time_row(model: Model, row: _Row) -> Hoist:
     added = row.condition.added
-    key = ("time", styles, row.timestep, row.condition.digest if added is not None else None,
-           row.guidance)  # fmt: skip
+    digest = None if added is None else row.condition.digest
+    key = ("time", row.styles.key, row.timestep, digest, row.guidance)
 
     def compute() -> Hoist:
         given = None if added is None else added.to(model.device, model.dtype)
-        return (model.backbone.time_row(row.timestep, given, row.guidance),)
+        with patched(model.backbone, row.styles.backbone):
+            return (model.backbone.time_row(row.timestep, given, row.guidance),)
 
     return model.hoisted.rows(key, compute)
 
 
-def _context_row(model: Model, styles: object, row: _Row) -> Hoist:
+def _context_row(model: Model, row: _Row) -> Hoist:
     context = row.condition.context
 
     def compute() -> Hoist:
         given = None if context is None else context.to(model.device, model.dtype)
-        return model.backbone.context_row(given)
+        with patched(model.backbone, row.styles.backbone):
+            return model.backbone.context_row(given)
 
-    return model.hoisted.rows(("context", styles, row.condition.digest), compute)
+    return model.hoisted.rows(("context", row.styles.key, row.condition.digest), compute)
 
 
 def _stacked(parts: Sequence[Tensor | None], model: Model) -> Tensor | None:

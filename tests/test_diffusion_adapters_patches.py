@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion.adapters import Matched, load_lora, match, patched
+from diffusion.adapters import Matched, PatchSet, load_lora, match, patched, patched_rows
 from diffusion.networks.configs import UNetConfig
 from diffusion.networks.unet import UNet
 from tests.parity.twins import fill
@@ -128,4 +128,53 @@ def test_refusals(unet: UNet, tmp_path: Path) -> None:
     ):
         pass
     with pytest.raises(ValueError, match="finite"), patched(unet, [(matched.unet, math.nan)]):
+        pass
+
+
+@torch.inference_mode()
+def test_every_row_has_its_own_patches(unet: UNet, tmp_path: Path) -> None:
+    """Rows of one pass with a LoRA each, two, or none get what each gets alone, bit for bit."""
+    a, b = lora(unet, tmp_path, 1), lora(unet, tmp_path, 2)
+    wanted: list[list[tuple[PatchSet, float]]] = [
+        [(a.unet, 1.0)],
+        [],
+        [(b.unet, 0.5)],
+        [(a.unet, -0.5), (b.unet, 1.0)],
+        [(a.unet, 0)],
+    ]
+    generator = torch.Generator().manual_seed(2)
+    layer = unet.get_submodule("input_blocks.1.1.transformer_blocks.0.attn2.to_k")
+    x = torch.randn(5, 70, 24, generator=generator)
+    with patched_rows(unet, wanted):
+        found = layer(x)
+    for row, patches in enumerate(wanted):
+        with patched_rows(unet, [patches] * 2):
+            alone = layer(x[row].expand(2, -1, -1).contiguous())[0]
+        assert torch.equal(found[row], alone), row
+        with patched(unet, patches):
+            assert torch.allclose(found[row], layer(x)[row], rtol=1e-5, atol=1e-5)
+    plain = layer(x)
+    assert torch.equal(found[1], plain[1])
+    assert torch.equal(found[4], plain[4])
+    assert not any(torch.equal(found[row], plain[row]) for row in (0, 2, 3))
+
+
+def test_patches_of_rows_are_gone_after_an_error_and_are_checked(
+    unet: UNet, tmp_path: Path
+) -> None:
+    before = run(unet)
+    matched = lora(unet, tmp_path, 1)
+    with pytest.raises(RuntimeError, match="stop"), patched_rows(unet, [[(matched.unet, 1.0)]]):
+        raise RuntimeError("stop")
+    assert torch.equal(run(unet), before)
+    other = UNet(CONFIG)
+    with (
+        pytest.raises(ValueError, match="another network"),
+        patched_rows(other, [[(matched.unet, 1.0)]]),
+    ):
+        pass
+    with (
+        pytest.raises(ValueError, match="finite"),
+        patched_rows(unet, [[(matched.unet, math.inf)]]),
+    ):
         pass

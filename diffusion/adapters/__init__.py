@@ -13,9 +13,18 @@ from diffusion.adapters.keys import lora_fits
 
 if TYPE_CHECKING:
     from diffusion.adapters.lora import LoraFile, Matched, load_lora, match
-    from diffusion.adapters.patches import PatchSet, patched
+    from diffusion.adapters.patches import PatchSet, patched, patched_rows
 
-__all__ = ["LoraFile", "Matched", "PatchSet", "load_lora", "lora_fits", "match", "patched"]
+__all__ = [
+    "LoraFile",
+    "Matched",
+    "PatchSet",
+    "load_lora",
+    "lora_fits",
+    "match",
+    "patched",
+    "patched_rows",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -23,7 +32,7 @@ def __getattr__(name: str) -> object:
     match name:
         case "LoraFile" | "Matched" | "load_lora" | "match":
             module = "diffusion.adapters.lora"
-        case "PatchSet" | "patched":
+        case "PatchSet" | "patched" | "patched_rows":
             module = "diffusion.adapters.patches"
         case _:
             raise AttributeError(f"module 'diffusion.adapters' has no attribute {name!r}")

@@ -134,6 +134,8 @@ class PatchSet:
 
 Active = Mapping[nn.Module, tuple[tuple[Patch, float], ...]]
 _ACTIVE: ContextVar[Active] = ContextVar("patches", default=MappingProxyType({}))
+ByRow = Mapping[nn.Module, tuple[tuple[int, Patch, float], ...]]
+_ROWS: ContextVar[ByRow] = ContextVar("rows", default=MappingProxyType({}))
 _INSTALLING = threading.Lock()
 
 
@@ -147,10 +149,7 @@ def patched(network: nn.Module, patches: Sequence[tuple[PatchSet, float]]) -> It
     """
     active = dict(_ACTIVE.get())
     for patch_set, weight in patches:
-        if patch_set.network is not network:
-            raise ValueError("these patches were matched to another network: match them again")
-        if not math.isfinite(weight):
-            raise ValueError(f"a LoRA's weight is {weight}; it must be a finite number")
+        _check(patch_set, network, weight)
         if weight == 0:
             continue
         install(patch_set)
@@ -162,6 +161,37 @@ def patched(network: nn.Module, patches: Sequence[tuple[PatchSet, float]]) -> It
         yield
     finally:
         _ACTIVE.reset(token)
+
+
+@contextmanager
+def patched_rows(
+    network: nn.Module, rows: Sequence[Sequence[tuple[PatchSet, float]]]
+) -> Iterator[None]:
+    """Apply to every row of a forward pass its own patch sets, each times its weight.
+
+    The network must be given exactly these rows. Each is patched by itself, at one shape, so what
+    it gets does not depend on the others'. Raises ValueError as `patched` does.
+    """
+    found: dict[nn.Module, tuple[tuple[int, Patch, float], ...]] = {}
+    for number, patches in enumerate(rows):
+        for patch_set, weight in patches:
+            _check(patch_set, network, weight)
+            install(patch_set)
+            for layer, changes in patch_set.layers.items():
+                own = tuple((number, change, weight) for change in changes if weight)
+                found[layer] = found.get(layer, ()) + own
+    token = _ROWS.set(found)
+    try:
+        yield
+    finally:
+        _ROWS.reset(token)
+
+
+def _check(patch_set: PatchSet, network: nn.Module, weight: float) -> None:
+    if patch_set.network is not network:
+        raise ValueError("these patches were matched to another network: match them again")
+    if not math.isfinite(weight):
+        raise ValueError(f"a LoRA's weight is {weight}; it must be a finite number")
 
 
 def install(patch_set: PatchSet) -> None:
@@ -178,6 +208,13 @@ def install(patch_set: PatchSet) -> None:
 def _add_patches(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     for patch, weight in _ACTIVE.get().get(layer, ()):
         output = output + patch.added(inputs[0]) * weight
+    rows = _ROWS.get().get(layer)
+    if rows:
+        # The output is nobody else's yet.
+        output = output.clone() if output.requires_grad else output
+        for number, patch, weight in rows:
+            own = slice(number, number + 1)
+            output[own] += patch.added(inputs[0][own]) * weight
     return output
 
 
