@@ -117,6 +117,7 @@ class EngineConfig(Section):
     dtype: Annotated[Literal["auto", "float32", "float16", "bfloat16"], Restart()] = "auto"
     max_batch: Annotated[int, Field(ge=1, le=256), Restart()] = 16
     threads: Annotated[int, Field(ge=0, le=256), Restart()] = 0
+    deterministic: Annotated[Literal["strict", "fast"], Restart()] = "strict"
 
 
 class ModelConfig(Section):

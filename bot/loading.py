@@ -71,16 +71,25 @@ def load_configured(config: Config, alias: str, device: "Device") -> "Model":
 def load_engine(config: Config) -> "Engine":
     """Load the weights of every configured model into an engine. Seconds: call it in a thread."""
     from diffusion import Engine
-    from diffusion.device import choose_device
+    from diffusion.device import choose_devices
 
     settings = config.engine
     try:
-        device = choose_device(settings.device, settings.dtype)
-        models = {alias: load_configured(config, alias, device) for alias in config.models}
+        devices = choose_devices(settings.device, settings.dtype)
+        # A replica for every device: each takes the jobs of whoever has the least to do.
+        models = {
+            alias: [load_configured(config, alias, device) for device in devices]
+            for alias in config.models
+        }
     except DiffusionError as error:
         raise Exit(f"A model cannot be loaded: {error}") from error
     # Zero means all cores, which is what torch does when it is told nothing.
-    return Engine(models, max_batch=max(2, settings.max_batch), threads=settings.threads or None)
+    return Engine(
+        models,
+        max_batch=max(2, settings.max_batch),
+        threads=settings.threads or None,
+        deterministic=settings.deterministic,
+    )
 
 
 def environment() -> Mapping[str, str]:

@@ -35,3 +35,18 @@ def choose_device(device: str = "auto", dtype: str = "auto") -> Device:
     else:
         described = f"CPU, {torch.get_num_threads()} threads, {dtype}"
     return Device(device=chosen, dtype=dtype, description=described)
+
+
+def choose_devices(device: str = "auto", dtype: str = "auto") -> tuple[Device, ...]:
+    """Settle "auto" as `choose_device` does, and return every GPU of the machine, or the CPU."""
+    first = choose_device(device, dtype)
+    if first.device != "cuda":
+        return (first,)
+    return tuple(
+        Device(
+            device=f"cuda:{number}",
+            dtype=first.dtype,
+            description=f"{torch.cuda.get_device_name(number)}, {first.dtype}",
+        )
+        for number in range(torch.cuda.device_count())
+    )
