@@ -40,7 +40,21 @@ class Case:
 def cases() -> Iterator[Case]:
     """Return every case, those of the default suite and the slow ones."""
     # Imported late: the lists are made of this module's cases.
-    from tests.parity import cases_families, cases_features, cases_parts, cases_samplers
+    from tests.parity import (
+        cases_families,
+        cases_features,
+        cases_k,
+        cases_parts,
+        cases_samplers,
+        cases_starts,
+    )
 
-    for module in (cases_parts, cases_families, cases_samplers, cases_features):
+    for module in (
+        cases_parts,
+        cases_families,
+        cases_samplers,
+        cases_k,
+        cases_starts,
+        cases_features,
+    ):
         yield from module.cases()

@@ -1,4 +1,4 @@
-"""Inpainting by mask, clip skip, guidance rescale, eta, ControlNets, LoRAs, textual inversion."""
+"""Clip skip, guidance rescale, eta, ControlNets, LoRAs, textual inversion."""
 
 import copy
 import warnings
@@ -18,21 +18,10 @@ from tests.parity.pipelines import LAYOUTS, Layout, system
 from tests.parity.schedulers import scheduler
 from tests.parity.shots import HASH, Shot, compare, photo
 
-INPAINT, INPAINT_XL = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
 CONTROL = "StableDiffusionControlNetPipeline"
-# Fresh noise on the way would come after one more draw of theirs, for a picture nobody looks at.
-STEADY = ("ddim", "euler", "dpmpp_2m", "heun", "unipc")
 SKIPPED = (
     "the negative prompt is skipped, too (A1111); diffusers, which encodes it in full, is handed it"
 )
-
-
-def inpainted(name: str, layout: Layout, sampler: str, strength: float) -> float:
-    """Compare repainting by mask blending, with a network of 4 channels."""
-    kind = INPAINT_XL if name == "sdxl" else INPAINT
-    shot = Shot(sampler=sampler, steps=6, strength=strength, masked=True, starts_white=False)
-    told = scheduler(sampler)
-    return compare(name, layout, shot, pipe=system(name).as_a(kind), scheduler=told)
 
 
 def skipped(name: str, layout: Layout, layers: int) -> float:
@@ -225,13 +214,6 @@ def cases() -> Iterator[Case]:
         )
     for eta in (0.5, 1.0):
         yield _case("sd1", f"ddim, eta {eta:g}", partial(stirred, eta))
-    for name in ("sd1", "sdxl"):
-        for sampler in STEADY:
-            for strength in (0.5, 1.0):
-                what = f"inpainting by mask, {sampler}, strength {strength:g}"
-                measure = partial(inpainted, name, "folder", sampler, strength)
-                slow = name == "sdxl" and sampler != "euler"
-                yield _case(name, what, measure, slow=slow)
 
 
 def _case(

@@ -1,4 +1,4 @@
-"""Every sampler with every spacing and prediction that the reference has too."""
+"""Every sampler with every spacing and prediction that the reference has too, from noise."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,20 +9,43 @@ from tests.parity.schedulers import (
     BY_SIGMA,
     CLASSES,
     MULTISTEP,
-    lead_lms,
-    lead_plms,
+    on_its_own_timesteps,
     predictions,
     scheduler,
     spacings,
+    strays,
 )
-from tests.parity.shots import Shot, compare
+from tests.parity.shots import BROWNIAN, Shot, compare
 
-IMG2IMG = "StableDiffusionImg2ImgPipeline"
-LED = {"plms": lead_plms, "lms": lead_lms}
-STRENGTHS = (0.3, 0.5, 0.8, 1.0)
-BROWNIAN = "diffusers draws from our Brownian paths"
+PATHS = "diffusers draws from our Brownian paths"
 CUT = "diffusers' first timestep is 999: float32 cuts it to 998"
 GAMMA = "diffusers' pipeline passes eta 0 where none is given: told 0.3, TCD's own"
+STRAYS = "diffusers, which goes from t to t - 1000 // N, is led to its own next timestep"
+MENDED = (
+    "k-diffusion's form: solver type heun, no lower order but the last; the sign of a half in "
+    "diffusers' third-order term is mended"
+)
+OF_EPS = "diffusers is led to turn v into eps before it combines four, not after"
+
+
+def note_on(sampler: str, spacing: str, *, prediction: str = "epsilon", steps: int = 4) -> str:
+    """Return what diffusers is told, where it is not the obvious."""
+    notes = {
+        MENDED: sampler == "dpmpp_3m_sde",
+        PATHS: sampler in BROWNIAN,
+        CUT: sampler in MULTISTEP and spacing == "exponential",
+        GAMMA: sampler == "tcd",
+        STRAYS: strays(sampler, spacing, steps),
+        OF_EPS: sampler == "plms" and prediction == "v_prediction",
+    }
+    return "; ".join(note for note, holds in notes.items() if holds)
+
+
+def limit_of(prediction: str, spacing: str) -> float:
+    """Return the limit; where the estimate of x0 is the network's and the levels end near 0, both
+    sides divide by a small level.
+    """
+    return ALLOWED if prediction == "sample" and spacing in BY_SIGMA else DEMANDED
 
 
 def painted(sampler: str, spacing: str, prediction_type: str, steps: int) -> float:
@@ -34,6 +57,8 @@ def painted(sampler: str, spacing: str, prediction_type: str, steps: int) -> flo
         theirs={"eta": 0.3} if sampler == "tcd" else {},
     )
     told = scheduler(sampler, spacing=spacing, prediction_type=prediction_type)
+    if strays(sampler, spacing, steps):
+        told = on_its_own_timesteps(told)
     return compare("sd1", "folder", shot, scheduler=told)
 
 
@@ -42,42 +67,29 @@ def overridden(sampler: str, spacing: str) -> float:
     shot = Shot(sampler=sampler, schedule=spacing)
     pipe = system("sd1").as_a("StableDiffusionPipeline")
     pipe.scheduler = scheduler(sampler, spacing=spacing)
+    if strays(sampler, spacing, shot.steps):
+        on_its_own_timesteps(pipe.scheduler)
     return compare("sd1", "folder", shot, pipe=pipe)
 
 
-def changed(sampler: str, strength: float) -> float:
-    """Compare image to image; both draw from the seeds: the posterior, the noise, the sampler's."""
-    shot = Shot(
-        sampler=sampler,
-        steps=6,
-        strength=strength,
-        starts_white=False,
-        theirs={"width": None, "height": None, **({"eta": 0.3} if sampler == "tcd" else {})},
-    )
-    pipe = system("sd1").as_a(IMG2IMG)
-    told = scheduler(sampler)
-    pipe.scheduler = told
-    if sampler in LED:
-        LED[sampler](pipe)
-    return compare("sd1", "folder", shot, pipe=pipe, scheduler=told)
-
-
 def cases() -> Iterator[Case]:
-    """Return them all; the default suite has each sampler, spacing and prediction somewhere."""
+    """Return them all; the default suite has every spacing and prediction of each sampler."""
     for number, sampler in enumerate(CLASSES):
-        grid = [(s, p) for s in spacings(sampler) for p in predictions(sampler)]
-        # Neighbours in the grid differ in both, so a stride through it meets every value.
-        chosen = {grid[0], grid[(4 + 3 * number) % len(grid)]}
+        ways, means = spacings(sampler), predictions(sampler)
+        grid = [(spacing, prediction) for spacing in ways for prediction in means]
+        # A diagonal meets every value of both.
+        chosen = {
+            (ways[i % len(ways)], means[(i + number) % len(means)])
+            for i in range(max(len(ways), len(means)))
+        }
         for spacing, prediction in grid:
             yield Case(
                 family="sd1",
                 layout="folder",
                 what=f"{sampler}, {prediction}, {spacing}",
                 measure=partial(painted, sampler, spacing, prediction, 4),
-                # There the estimate of x0 is the network's and the levels end near 0: both sides
-                # divide by a small level.
-                limit=ALLOWED if prediction == "sample" and spacing in BY_SIGMA else DEMANDED,
-                note=_note(sampler, spacing),
+                limit=limit_of(prediction, spacing),
+                note=note_on(sampler, spacing, prediction=prediction),
                 slow=(spacing, prediction) not in chosen,
             )
         yield Case(
@@ -85,44 +97,32 @@ def cases() -> Iterator[Case]:
             layout="folder",
             what=f"{sampler}, epsilon, 20 steps",
             measure=partial(painted, sampler, "leading", "epsilon", 20),
-            note=_note(sampler, "leading"),
+            note=note_on(sampler, "leading"),
             slow=True,
         )
-    for sampler in ("euler", "euler_a", "dpmpp_2m", "ddpm"):
+    yield from _uneven()
+    for sampler in ("euler", "euler_a", "dpmpp_2m", "ddpm", "ddim", "plms"):
         for spacing in ("trailing", "linspace"):
             yield Case(
                 family="sd1",
                 layout="folder",
                 what=f"{sampler}, the job asks for {spacing}",
                 measure=partial(overridden, sampler, spacing),
-                slow=sampler in ("ddpm", "euler_a"),
-            )
-    yield from _img2img()
-
-
-def _img2img() -> Iterator[Case]:
-    for sampler in CLASSES:
-        if sampler == "tcd":
-            # Its pipeline cuts the list of steps before it is spread.
-            continue
-        for strength in STRENGTHS:
-            usual = sampler in ("ddim", "euler_a", "dpmpp_2m") or strength == 0.5
-            note = _note(sampler, "leading")
-            if sampler in LED:
-                note = "diffusers is led to begin in the middle as it begins at the top"
-            yield Case(
-                family="sd1",
-                layout="folder",
-                what=f"image to image, {sampler}, strength {strength}",
-                measure=partial(changed, sampler, strength),
-                note=note,
-                slow=not usual,
+                note=note_on(sampler, spacing),
+                slow=sampler not in ("euler", "dpmpp_2m"),
             )
 
 
-def _note(sampler: str, spacing: str) -> str:
-    if sampler == "dpmpp_2m_sde":
-        return f"{BROWNIAN}; {CUT}" if spacing == "exponential" else BROWNIAN
-    if sampler in MULTISTEP and spacing == "exponential":
-        return CUT
-    return GAMMA if sampler == "tcd" else ""
+def _uneven() -> Iterator[Case]:
+    """Return what 1000 does not divide into: 7 steps, and 20 of linspace."""
+    for sampler in ("ddim", "plms"):
+        for spacing, steps in (("leading", 7), ("trailing", 7), ("linspace", 20)):
+            for prediction in predictions(sampler):
+                yield Case(
+                    family="sd1",
+                    layout="folder",
+                    what=f"{sampler}, {prediction}, {spacing}, {steps} steps",
+                    measure=partial(painted, sampler, spacing, prediction, steps),
+                    note=note_on(sampler, spacing, prediction=prediction, steps=steps),
+                    slow=(spacing, prediction) != ("trailing", "epsilon"),
+                )

@@ -3,6 +3,7 @@
 The difference is measured before rounding, in steps of eight bits (1/255 of the range).
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,12 @@ from tests.parity.pipelines import UNTOLD, Layout, model, system
 
 SEED = 7
 HASH = "0" * 64
+# Where diffusers' SDE samplers draw.
+BROWNIAN: Mapping[str, str] = {
+    "dpmpp_sde": "scheduling_dpmsolver_sde.BrownianTreeNoiseSampler",
+    "dpmpp_2m_sde": "scheduling_dpmsolver_multistep.randn_tensor",
+    "dpmpp_3m_sde": "scheduling_dpmsolver_multistep.randn_tensor",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ def paint_ours(
         exact.append(images.clone())
         return pictures_from(images)
 
-    with patch("diffusion.machine.pictures_from", noted):
+    with patch("diffusion.preparing.pictures_from", noted):
         *_, last = generate(
             with_,
             shot.params(),
@@ -151,8 +158,10 @@ def paint_theirs(shot: Shot, pipe: Any, with_: Model) -> Tensor:  # noqa: ANN401
 
 @contextmanager
 def brownian(shot: Shot, pipe: Any, with_: Model) -> Iterator[None]:  # noqa: ANN401
-    """Let DPM++ 2M SDE draw from our Brownian paths: diffusers' own noise is of its step count."""
-    if shot.sampler != "dpmpp_2m_sde":
+    """Let the SDE samplers draw from our Brownian paths: diffusers' own noise is of its step count,
+    or of a tree from one seed.
+    """
+    if shot.sampler not in BROWNIAN:
         yield
         return
     shape = with_.latent_shape(shot.width, shot.height)
@@ -162,10 +171,17 @@ def brownian(shot: Shot, pipe: Any, with_: Model) -> Iterator[None]:  # noqa: AN
     sigmas = plan_for(with_, shot.params(), has_image=shot.strength is not None).sigmas
 
     def draw(*_: object, **__: object) -> Tensor:
-        at = pipe.scheduler.step_index - (pipe.scheduler.begin_index or 0)
-        return torch.stack([path.between(sigmas[at], sigmas[at + 1]) for path in paths])
+        told = pipe.scheduler
+        at, half = divmod(told.step_index - (told.begin_index or 0), told.order)
+        start, end = sigmas[at], sigmas[at + 1]
+        if half < told.order - 1:
+            # DPM++ SDE draws for the middle of a step first.
+            end = math.sqrt(start * end)
+        return torch.stack([path.between(start, end) for path in paths])
 
-    with patch("diffusers.schedulers.scheduling_dpmsolver_multistep.randn_tensor", draw):
+    place = f"diffusers.schedulers.{BROWNIAN[shot.sampler]}"
+    # The tree is a class: made of whatever it is, it answers with a draw.
+    with patch(place, draw if place.endswith("randn_tensor") else lambda *_, **__: draw):
         yield
 
 
@@ -198,7 +214,14 @@ def compare(
         wanted = paint_theirs(shot, pipe, ours)
     finally:
         pipe.scheduler = before
-    exact, pictures = paint_ours(shot, ours, hints=hints)
+    return difference(shot, ours, wanted, hints=hints)
+
+
+def difference(
+    shot: Shot, with_: Model, wanted: Tensor, *, hints: Sequence[Image.Image] = ()
+) -> float:
+    """Paint a shot on our side; return the largest difference in steps of eight bits."""
+    exact, pictures = paint_ours(shot, with_, hints=hints)
     assert exact.shape == wanted.shape
     assert_telling(wanted)
     assert_rounded(pictures, wanted)
