@@ -52,6 +52,8 @@ clean: ## Remove the virtual environment and caches; never data/
 REFERENCE := k-diffusion==0.1.1.post1
 # The extra easel[upscale], aside: transformers would pick torchvision up, and its wheel wants a torch built for CUDA.
 UPSCALE := spandrel torchvision einops
+# Runs the GPU's kernels in its interpreter and compiles them, where there is no GPU. A torch for CUDA brings its own.
+KERNELS := triton==3.8.0
 
 # The environment. Some Debians ship Python without ensurepip: then the package that has it is asked for.
 $(BIN)/python:
@@ -68,6 +70,7 @@ $(VENV)/.development: $(VENV)/.product
 	$(PIP) install --quiet --constraint constraints.txt --group test
 	$(PIP) install --quiet --no-deps $(REFERENCE)
 	$(PIP) install --quiet --no-deps --upgrade --constraint constraints.txt --target $(VENV)/upscale $(UPSCALE)
+	$(PIP) install --quiet --no-deps --upgrade --target $(VENV)/triton $(KERNELS)
 	@touch $@
 
 # The page is tested in the system's Chromium; nothing is downloaded from elsewhere.

@@ -327,9 +327,7 @@ async def test_keeping_one_picture_frees_the_rows_of_the_others() -> None:
         steps.keep([])
 
 
-async def test_a_paused_job_leaves_the_device_to_others_and_loses_nothing() -> (
-    None
-):
+async def test_a_paused_job_leaves_the_device_to_others_and_loses_nothing() -> None:
     model, backbone = watched()
     async with Engine({"emoji": model}) as engine:
         with closed(backbone):
