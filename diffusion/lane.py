@@ -79,6 +79,10 @@ class Lane:
         except DiffusionError as error:
             reply(error)
             return None
+        except BaseException as error:
+            # The lane ends with it; this job is in no list yet, and must hear of it all the same.
+            reply(_dead(error))
+            raise
         self._jobs[job] = reply
         return job
 
@@ -100,9 +104,7 @@ class Lane:
             # with it.
             with self._wake:
                 self._fatal = error
-            dead = EngineDeadError(f"the engine has stopped: {error}")
-            dead.__cause__ = error
-            self._refuse(dead)
+            self._refuse(_dead(error))
         else:
             self._refuse(EngineClosedError(CLOSED))
 
@@ -113,8 +115,14 @@ class Lane:
                 self._wake.wait()
             mail, self._mail = self._mail, []
             closing = self._closing
-        for letter in mail:
-            letter()
+        while mail:
+            try:
+                mail.pop(0)()
+            except BaseException:
+                with self._wake:
+                    # Those behind it are told, too.
+                    self._mail = mail + self._mail
+                raise
         return not closing
 
     def _tell(self, job: Job, answer: Step | DiffusionError) -> None:
@@ -133,3 +141,9 @@ class Lane:
         self._jobs.clear()
         for letter in mail:
             letter()
+
+
+def _dead(error: BaseException) -> EngineDeadError:
+    dead = EngineDeadError(f"the engine has stopped: {error}")
+    dead.__cause__ = error
+    return dead

@@ -14,6 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffusion.kernels import GroupNorm, LayerNorm, geglu
+from diffusion.kernels.attention import attend as fastest
+from diffusion.networks.convolution import Linear, Pointwise
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, upcast: bool = False) -> Tensor:
     """Return softmax(q k^T / sqrt(d)) v for N x heads x L (k, v: T) x d tensors.
@@ -22,9 +26,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, upcast: bool = False) -> Tensor:
     Diffusion 2.1 leave the range of float16.
     """
     if upcast and q.dtype in (torch.float16, torch.bfloat16):
-        mixed = functional.scaled_dot_product_attention(q.float(), k.float(), v.float())
-        return mixed.to(q.dtype)
-    return functional.scaled_dot_product_attention(q, k, v)
+        return fastest(q.float(), k.float(), v.float()).to(q.dtype)
+    return fastest(q, k, v)
 
 
 class Attention(nn.Module):
@@ -34,11 +37,11 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.upcast = upcast
-        self.to_q = nn.Linear(dim, dim, bias=False)
-        self.to_k = nn.Linear(context_dim, dim, bias=False)
-        self.to_v = nn.Linear(context_dim, dim, bias=False)
+        self.to_q = Linear(dim, dim, bias=False)
+        self.to_k = Linear(context_dim, dim, bias=False)
+        self.to_v = Linear(context_dim, dim, bias=False)
         # A Sequential only because checkpoints call the projection `to_out.0`.
-        self.to_out = nn.Sequential(nn.Linear(dim, dim))
+        self.to_out = nn.Sequential(Linear(dim, dim))
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Map N x L x dim, given N x heads x T x d keys and values, to N x L x dim."""
@@ -58,12 +61,11 @@ class GEGLU(nn.Module):
 
     def __init__(self, *, dim: int, inner: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, 2 * inner)
+        self.proj = Linear(dim, 2 * inner)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N x L x dim to N x L x inner."""
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return cast(Tensor, value * functional.gelu(gate))
+        return geglu(self.proj(x))
 
 
 class FeedForward(nn.Module):
@@ -73,7 +75,7 @@ class FeedForward(nn.Module):
         super().__init__()
         # Index 1 was the dropout of the original; the indices are those of checkpoints.
         self.net = nn.Sequential(
-            GEGLU(dim=dim, inner=factor * dim), nn.Identity(), nn.Linear(factor * dim, dim)
+            GEGLU(dim=dim, inner=factor * dim), nn.Identity(), Linear(factor * dim, dim)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -91,16 +93,16 @@ class TransformerBlock(nn.Module):
         self.attn1 = Attention(dim=dim, context_dim=dim, heads=heads, upcast=upcast)
         self.ff = FeedForward(dim=dim)
         self.attn2 = Attention(dim=dim, context_dim=context_dim, heads=heads, upcast=upcast)
-        self.norm1 = nn.LayerNorm(dim)
-        self.norm2 = nn.LayerNorm(dim)
-        self.norm3 = nn.LayerNorm(dim)
+        self.norm1 = LayerNorm(dim)
+        self.norm2 = LayerNorm(dim)
+        self.norm3 = LayerNorm(dim)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """Map N x L x dim tokens, given keys and values of their context, to the same shape."""
         normed = self.norm1(x)
-        x = x + self.attn1(normed, *self.attn1.keys_values(normed))
-        x = x + self.attn2(self.norm2(x), keys, values)
-        return cast(Tensor, x + self.ff(self.norm3(x)))
+        x = _plus(x, self.attn1(normed, *self.attn1.keys_values(normed)))
+        x = _plus(x, self.attn2(self.norm2(x), keys, values))
+        return _plus(x, self.ff(self.norm3(x)))
 
 
 class SpatialTransformer(nn.Module):
@@ -123,16 +125,16 @@ class SpatialTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = linear
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.norm = GroupNorm(groups, channels, eps=1e-6)
         self.proj_in: nn.Module = (
-            nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
+            Linear(channels, channels) if linear else Pointwise(channels, channels)
         )
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(dim=channels, context_dim=context_dim, heads=heads, upcast=upcast)
             for _ in range(depth)
         )
         self.proj_out: nn.Module = (
-            nn.Linear(channels, channels) if linear else nn.Conv2d(channels, channels, 1)
+            Linear(channels, channels) if linear else Pointwise(channels, channels)
         )
 
     def forward(self, x: Tensor, contexts: Iterator[Tensor]) -> Tensor:
@@ -152,8 +154,8 @@ class SpatialTransformer(nn.Module):
             h = self.proj_out(h)
         h = h.transpose(1, 2).unflatten(-1, (height, -1))
         if not self.linear:
-            h = self.proj_out(h.contiguous())
-        return cast(Tensor, x + h)
+            h = self.proj_out(h)
+        return _plus(x, h)
 
 
 class AttentionBlock(nn.Module):
@@ -170,7 +172,7 @@ class AttentionBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.upcast = upcast
-        self.norm = nn.GroupNorm(groups, channels)
+        self.norm = GroupNorm(groups, channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
@@ -181,6 +183,15 @@ class AttentionBlock(nn.Module):
         mixed = attend(q, k, v, upcast=self.upcast)
         mixed = mixed.transpose(-1, -2).flatten(1, 2)
         return cast(Tensor, x + self.proj_out(mixed).view_as(x))
+
+
+def _plus(x: Tensor, branch: Tensor) -> Tensor:
+    """Return x + branch, laid out as x; what a branch computed is nobody else's, so that without
+    gradients the sum takes its place.
+    """
+    if torch.is_grad_enabled() or x.stride() != branch.stride():
+        return x + branch
+    return branch.add_(x)
 
 
 def timestep_embedding(

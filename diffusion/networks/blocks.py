@@ -10,9 +10,10 @@ from typing import Literal, cast
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffusion.kernels import GroupNorm, activated
 from diffusion.networks.attention import AttentionBlock, SpatialTransformer
 from diffusion.networks.configs import UNetConfig
-from diffusion.networks.convolution import Conv2d
+from diffusion.networks.convolution import Conv2d, Linear
 
 Resample = Literal["none", "up", "down"]
 Size = tuple[int, int]
@@ -39,16 +40,16 @@ class ResBlock(nn.Module):
         self.scale_shift = scale_shift
         self.resample = resample
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(groups, in_channels),
+            GroupNorm(groups, in_channels),
             nn.SiLU(),
             Conv2d(in_channels, out_channels, 3, padding=1),
         )
         self.emb_layers = nn.Sequential(
-            nn.SiLU(), nn.Linear(embedding_dim, (2 if scale_shift else 1) * out_channels)
+            nn.SiLU(), Linear(embedding_dim, (2 if scale_shift else 1) * out_channels)
         )
         # Index 2 was the dropout of the original; the indices are those of checkpoints.
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(groups, out_channels),
+            GroupNorm(groups, out_channels),
             nn.SiLU(),
             nn.Identity(),
             Conv2d(out_channels, out_channels, 3, padding=1),
@@ -68,19 +69,17 @@ class ResBlock(nn.Module):
 
         `size` is the h' x w' that "up" ends at; "down" halves, rounding down.
         """
-        if self.resample == "none":
-            h = self.in_layers(x)
-        else:
-            norm, activation, convolution = self.in_layers
-            h = convolution(self._resized(activation(norm(x)), size))
-            x = self._resized(x, size)
-        projected = time[:, :, None, None]
+        norm, _, convolution = self.in_layers
+        h = activated(norm, x)
+        if self.resample != "none":
+            h, x = self._resized(h, size), self._resized(x, size)
+        h = convolution(h)
+        norm, activation, _, convolution = self.out_layers
         if self.scale_shift:
-            scale, shift = projected.chunk(2, dim=1)
-            norm, activation, _, convolution = self.out_layers
+            scale, shift = time[:, :, None, None].chunk(2, dim=1)
             h = convolution(activation(norm(h) * (1 + scale) + shift))
         else:
-            h = self.out_layers(h + projected)
+            h = convolution(activated(norm, h, time))
         return cast(Tensor, self.skip_connection(x) + h)
 
     def _resized(self, x: Tensor, size: Size) -> Tensor:

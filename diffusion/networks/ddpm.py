@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffusion.kernels import GroupNorm, activated
 from diffusion.networks.attention import timestep_embedding
 from diffusion.networks.configs import DDPMConfig
-from diffusion.networks.convolution import Conv2d
+from diffusion.networks.convolution import Conv2d, Linear
 from diffusion.networks.vae import Attention, Downsample, ResBlock, Upsample
 
 _UNCONDITIONAL: Final = (
@@ -30,8 +31,8 @@ class Block(ResBlock):
         """Map N x in x h x w, given the N x out projection of an embedding, to N x out x h x w."""
         if embedding is None:
             raise ValueError("a block of this network needs a time")
-        h = self.conv1(functional.silu(self.norm1(x))) + embedding[:, :, None, None]
-        h = self.conv2(functional.silu(self.norm2(h)))
+        h = self.conv1(activated(self.norm1, x))
+        h = self.conv2(activated(self.norm2, h, embedding))
         return cast(Tensor, (self.nin_shortcut(x) if self.widens else x) + h)
 
 
@@ -59,7 +60,7 @@ class TimeMLP(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.dense = nn.ModuleList([nn.Linear(width, 4 * width), nn.Linear(4 * width, 4 * width)])
+        self.dense = nn.ModuleList([Linear(width, 4 * width), Linear(4 * width, 4 * width)])
 
     def forward(self, sinusoids: Tensor) -> Tensor:
         """Map N x width to N x 4 width."""
@@ -113,7 +114,7 @@ class DDPMUNet(nn.Module):
             channels = wider
         # Checkpoints number the levels from the finest; the forward walks them backwards.
         self.up = nn.ModuleList(reversed(stages))
-        self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=config.norm_eps)
+        self.norm_out = GroupNorm(config.norm_groups, channels, eps=config.norm_eps)
         self.conv_out = Conv2d(channels, config.out_channels, 3, padding=1)
 
     def forward(
@@ -188,7 +189,7 @@ class DDPMUNet(nn.Module):
                 h = level.step(index, torch.cat([h, skips.pop()], dim=1), next(parts))
             if hasattr(level, "upsample"):
                 h = level.resized(h)
-        return cast(Tensor, self.conv_out(functional.silu(self.norm_out(h))))
+        return cast(Tensor, self.conv_out(activated(self.norm_out, h)))
 
     def _check_size(self, x: Tensor) -> None:
         unit = 2 ** (len(self.config.channel_mult) - 1)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from diffusion.networks.attention import TransformerBlock, timestep_embedding
 from diffusion.networks.blocks import Downsample, ResBlock, Stage, attention_layers, res_block
 from diffusion.networks.configs import UNetConfig
-from diffusion.networks.convolution import Conv2d
+from diffusion.networks.convolution import Conv2d, Linear
 
 
 class TimeEmbedding(nn.Sequential):
@@ -28,10 +28,10 @@ class TimeEmbedding(nn.Sequential):
 
     def __init__(self, *, width: int, embedding_dim: int, guidance_dim: int = 0) -> None:
         super().__init__(
-            nn.Linear(width, embedding_dim), nn.SiLU(), nn.Linear(embedding_dim, embedding_dim)
+            Linear(width, embedding_dim), nn.SiLU(), Linear(embedding_dim, embedding_dim)
         )
         if guidance_dim:
-            self.cond_proj = nn.Linear(guidance_dim, width, bias=False)
+            self.cond_proj = Linear(guidance_dim, width, bias=False)
 
     def forward(self, input: Tensor, guidance: Tensor | None = None) -> Tensor:
         """Map N x width (and N x guidance_dim) to N x embedding_dim."""

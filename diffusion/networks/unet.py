@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from diffusion.kernels import GroupNorm, activated
 from diffusion.networks.blocks import Stage, Upsample, attention_layers, res_block
 from diffusion.networks.configs import UNetConfig
 from diffusion.networks.convolution import Conv2d
@@ -26,7 +27,7 @@ class UNet(Contracting):
         self.config = config
         self.output_blocks = _output_blocks(config, self.widths)
         self.out = nn.Sequential(
-            nn.GroupNorm(config.norm_groups, config.model_channels),
+            GroupNorm(config.norm_groups, config.model_channels),
             nn.SiLU(),
             Conv2d(config.model_channels, config.out_channels, 3, padding=1),
         )
@@ -87,7 +88,8 @@ class UNet(Contracting):
             # Odd sizes do not survive halving: the next skip knows the size to come back to.
             size = (skips[-1].shape[-2], skips[-1].shape[-1]) if skips else (0, 0)
             x = stage(x, parts, keys_values, size)
-        return cast(Tensor, self.out(x))
+        norm, _, convolution = self.out
+        return cast(Tensor, convolution(activated(norm, x)))
 
 
 def _output_blocks(config: UNetConfig, widths: list[int]) -> nn.ModuleList:

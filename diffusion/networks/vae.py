@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffusion.kernels import GroupNorm, activated
 from diffusion.networks.configs import VAEConfig
 from diffusion.networks.convolution import Conv2d
 
@@ -31,11 +32,11 @@ class ResBlock(nn.Module):
         embedding_dim: int = 0,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
+        self.norm1 = GroupNorm(groups, in_channels, eps=eps)
         self.conv1 = Conv2d(in_channels, out_channels, 3, padding=1)
         if embedding_dim:
             self.temb_proj = nn.Linear(embedding_dim, out_channels)
-        self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.norm2 = GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1)
         if in_channels != out_channels:
             self.nin_shortcut = Conv2d(in_channels, out_channels, 1)
@@ -43,10 +44,9 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
         """Map N x in x h x w (and N x embedding_dim) to N x out x h x w."""
-        h = self.conv1(functional.silu(self.norm1(x)))
-        if embedding is not None:
-            h = h + self.temb_proj(embedding)[:, :, None, None]
-        h = self.conv2(functional.silu(self.norm2(h)))
+        h = self.conv1(activated(self.norm1, x))
+        rows = None if embedding is None else self.temb_proj(embedding)
+        h = self.conv2(activated(self.norm2, h, rows))
         return cast(Tensor, (self.nin_shortcut(x) if self.widens else x) + h)
 
 
@@ -55,7 +55,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int, *, groups: int = 32, eps: float = 1e-6) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(groups, channels, eps=eps)
+        self.norm = GroupNorm(groups, channels, eps=eps)
         self.q = Conv2d(channels, channels, 1)
         self.k = Conv2d(channels, channels, 1)
         self.v = Conv2d(channels, channels, 1)
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
             self.down.append(stage)
             width = out
         self.mid = Middle(width, config)
-        self.norm_out = nn.GroupNorm(config.norm_groups, width, eps=1e-6)
+        self.norm_out = GroupNorm(config.norm_groups, width, eps=1e-6)
         self.conv_out = Conv2d(width, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ class Encoder(nn.Module):
         for stage in self.down:
             h = stage(h)
         h = self.mid(h)
-        return cast(Tensor, self.conv_out(functional.silu(self.norm_out(h))))
+        return cast(Tensor, self.conv_out(activated(self.norm_out, h)))
 
 
 class Decoder(nn.Module):
@@ -197,7 +197,7 @@ class Decoder(nn.Module):
             width = out
         # Checkpoints number the levels from the finest; the forward walks them backwards.
         self.up = nn.ModuleList(reversed(stages))
-        self.norm_out = nn.GroupNorm(config.norm_groups, width, eps=1e-6)
+        self.norm_out = GroupNorm(config.norm_groups, width, eps=1e-6)
         self.conv_out = Conv2d(width, 3 * config.patch_size**2, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -205,7 +205,7 @@ class Decoder(nn.Module):
         h = self.mid(self.conv_in(z))
         for stage in reversed(self.up):
             h = stage(h)
-        h = self.conv_out(functional.silu(self.norm_out(h)))
+        h = self.conv_out(activated(self.norm_out, h))
         return functional.pixel_shuffle(h, self.patch_size)
 
 
