@@ -439,3 +439,26 @@ async def test_work_between_passes_takes_no_longer_than_a_pass(
         machine.tick()
         assert sum(bool(job.paintings) for job in waiting) - ready <= 3
     assert len(backbone.rows) - before >= 4
+
+
+async def test_a_fault_while_a_job_is_added_is_heard_by_everybody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not only by jobs under way: the one that is added, and those behind it in the mail."""
+    model, backbone = watched()
+    async with Engine({"emoji": model}) as engine:
+        with closed(backbone):
+            running = asyncio.create_task(finish(engine.submit(PARAMS)))
+            await entered(backbone)
+
+            def broken(*_given: object, **_more: object) -> None:
+                raise RuntimeError("a fault of our own")
+
+            monkeypatch.setattr("diffusion.machine.plan_for", broken)
+            added = [asyncio.create_task(finish(engine.submit(PARAMS))) for _ in range(2)]
+            await asyncio.sleep(0)
+        found = await asyncio.gather(running, *added, return_exceptions=True)
+    assert isinstance(found[0], EngineDeadError)
+    assert isinstance(found[1], EngineDeadError)
+    assert isinstance(found[2], EngineClosedError | EngineDeadError)
+    assert "a fault of our own" in str(found[1])
