@@ -50,3 +50,19 @@ def test_kinds_are_told_apart_and_odd_sizes_belong_to_the_next_power() -> None:
     pace.note("other", 1, 1.0)
     assert (pace.row_seconds("kind"), pace.row_seconds("other")) == (3.0, 1.0)
     assert pace.cap("other", 16) == 2
+
+
+def test_passes_that_nobody_waits_for_may_be_large() -> None:
+    pace = measured({2: 0.001, 4: 0.001, 8: 0.0011, 16: 0.001, 32: 0.0012, 64: 0.0012})
+    assert pace.cap("kind", 64) == 32, "32 rows take less than a blink; 64 do not, and gain nothing"
+
+
+def test_a_size_that_was_refused_on_a_busy_machine_is_tried_again() -> None:
+    pace = measured({2: 5.0, 4: 50.0})
+    assert pace.cap("kind", 8) == 2
+    for _ in range(64):
+        pace.note("kind", 2, 10.0)
+    assert pace.cap("kind", 8) == 4
+    for _ in range(2):
+        pace.note("kind", 4, 12.0)
+    assert pace.cap("kind", 8) == 8
