@@ -12,6 +12,7 @@ import torch
 
 from diffusion.errors import DiffusionError, EngineClosedError, EngineDeadError
 from diffusion.job import Job
+from diffusion.kernels.probe import usable_cpus
 from diffusion.machine import Machine
 from diffusion.step import Step
 
@@ -23,7 +24,7 @@ CLOSED: Final = "the engine was closed before this job ended"
 
 
 class Lane:
-    """A device's thread. `threads`: how many cores its operators use, None for torch's choice."""
+    """A device's thread. `threads`: how many cores its operators use, None for all it may."""
 
     def __init__(self, machine: Machine, *, name: str, threads: int | None) -> None:
         self.machine = machine
@@ -93,8 +94,9 @@ class Lane:
 
     def _run(self) -> None:
         """Own the device until the lane closes. The only code that runs in the thread."""
-        if self._threads is not None:
-            torch.set_num_threads(self._threads)
+        # torch counts processors; a container may be allowed fewer, and then its threads would wait
+        # for each other.
+        torch.set_num_threads(self._threads or min(torch.get_num_threads(), usable_cpus()))
         try:
             while self._read():
                 for job, answer in self.machine.tick():

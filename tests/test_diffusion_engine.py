@@ -462,3 +462,22 @@ async def test_a_fault_while_a_job_is_added_is_heard_by_everybody(
     assert isinstance(found[1], EngineDeadError)
     assert isinstance(found[2], EngineClosedError | EngineDeadError)
     assert "a fault of our own" in str(found[1])
+
+
+async def test_the_device_uses_no_more_cores_than_the_process_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("diffusion.lane.usable_cpus", lambda: 1)
+    model, backbone = watched()
+    seen: list[int] = []
+
+    def count(_x: Tensor, output: Tensor) -> Tensor:
+        seen.append(torch.get_num_threads())
+        return output
+
+    backbone.fault = count
+    async with Engine({"emoji": model}) as engine:
+        await finish(engine.submit(replace(PARAMS, steps=1)))
+    async with Engine({"emoji": model}, threads=2) as engine:
+        await finish(engine.submit(replace(PARAMS, steps=1)))
+    assert set(seen) == {1, 2}
