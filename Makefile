@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench bench-peer bench-full parity exact clean chromium
+.PHONY: help demo test test-slow lint types format bench bench-peer bench-gpu bench-full parity exact clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -38,6 +38,9 @@ bench-peer: $(VENV)/.development ## The same grid by Easel and by diffusers, in 
 
 parity: $(VENV)/.development ## Compare everything with diffusers; rewrite tests/parity/RESULTS.md
 	$(BIN)/python -m tests.parity.results
+
+bench-gpu: $(VENV)/.development ## All the engine's figures on a GPU, in about ten minutes, into results/
+	$(BIN)/easel bench all --model sd15 --compile --out results
 
 bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk)
 	$(BIN)/python -m tests.benchmarks.full_size all

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bot.bench_cli import bench
 from bot.exits import CONFIG, Exit
 from bot.models_cli import models
 from bot.training import train
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
+app.add_typer(bench, name="bench")
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The settings.")]
 _DEFAULT_CONFIG = Path("config.toml")
@@ -149,19 +151,6 @@ def check(config: ConfigOption = _DEFAULT_CONFIG) -> None:
         console.print(f"{'ok  ' if finding.good else 'FAIL'} {finding.subject}: {finding.text}")
     if not all(finding.good for finding in findings):
         raise typer.Exit(CONFIG)
-
-
-@app.command()
-def bench() -> None:
-    """Measure this machine: start, memory, acknowledgement, grid, event loop. A few minutes."""
-    from bot.bench import measure_bot, measure_start, measure_store
-    from bot.logs import configure
-
-    configure(level="error", style="plain", stream=sys.stderr)
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    for measure in (measure_start, measure_store, measure_bot):
-        for figure in asyncio.run(measure()):
-            console.print(f"{figure.name}: {figure.value} (n = {figure.count})")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from diffusion.fairness import Share
 from diffusion.inputs import Inputs
 from diffusion.job import Job
 from diffusion.lane import Lane
-from diffusion.machine import Machine
+from diffusion.machine import Machine, Tail
 from diffusion.model import Model
 from diffusion.params import Params
 from diffusion.step import Step
@@ -128,7 +128,8 @@ class Engine:
     `models` maps aliases to loaded models, or to replicas of one on several devices. `max_batch` is
     the most rows in one forward pass; `threads` sets how many cores the operators use (None:
     torch's own choice). `deterministic`: "strict" gives every picture the bits it has alone,
-    whatever the company; "fast" lets them differ in the last place, where that is quicker.
+    whatever the company; "fast" lets them differ in the last place, where that is quicker. `tail`
+    is as for `Machine`.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class Engine:
         max_batch: int = 16,
         threads: int | None = None,
         deterministic: Deterministic = "strict",
+        tail: Tail | None = None,
     ) -> None:
         if max_batch < 2:
             raise ValueError(f"max_batch is {max_batch}; a guided picture needs at least 2 rows")
@@ -148,12 +150,15 @@ class Engine:
         devices = {str(m.device) for replicas in self._replicas.values() for m in replicas}
         self._lanes = {
             device: Lane(
-                Machine(max_batch=max_batch, deterministic=deterministic),
+                Machine(max_batch=max_batch, deterministic=deterministic, tail=tail),
                 name=f"easel-{device}",
                 threads=threads,
             )
             for device in sorted(devices)
         }
+        for model in (each for replicas in self._replicas.values() for each in replicas):
+            # Its weights are there already, and take room from everybody's work.
+            self._lanes[str(model.device)].machine.room.books(model).adopt(model)
         self._running = False
 
     async def __aenter__(self) -> Self:

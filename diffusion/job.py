@@ -12,18 +12,20 @@ from diffusion.conditions import Guide
 from diffusion.fairness import Account
 from diffusion.model import Model
 from diffusion.networks.controlnet import ControlNet
-from diffusion.painting import Painting
 from diffusion.params import Control, Params
 from diffusion.pictures import make_grid
 from diffusion.pixels import pictures_from
 from diffusion.plan import Plan
 from diffusion.saved import pack
+from diffusion.slot_painting import AnyPainting, Pools
 from diffusion.step import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Hint:
-    """One ControlNet of a job. picture: 1 x 3 x H x W in [0, 1], at the size of each pass."""
+    """One ControlNet of a job. picture: 1 x 3 x H x W in [0, 1], at the size of each pass, where
+    and how precisely the network computes.
+    """
 
     control: Control
     network: ControlNet
@@ -53,7 +55,8 @@ class Job:
     `plans` are those of its one or two passes, known before its prompts are encoded; `passes` and
     `paintings` are there once it is prepared. `work` is what goes on beside the forward passes:
     preparing it, or decoding one of its pictures. `images` are the numbers of the pictures still
-    wanted, in order.
+    wanted, in order. `pools`: where its latents live while samplers run as tables; None where they
+    run as coroutines.
     """
 
     model: Model
@@ -61,8 +64,9 @@ class Job:
     plans: tuple[Plan, ...]
     styles: Styles
     account: Account
+    pools: Pools | None = None
     passes: tuple[Pass, ...] = ()
-    paintings: list[Painting] = field(default_factory=list)
+    paintings: list[AnyPainting] = field(default_factory=list)
     work: Generator[None, None, None] | None = None
     paused: bool = False
     images: list[int] = field(default_factory=list)
@@ -70,7 +74,7 @@ class Job:
     pictures: list[Image.Image | None] = field(default_factory=list)
     told: int = 0
 
-    def begin(self, passes: Sequence[Pass], paintings: list[Painting]) -> None:
+    def begin(self, passes: Sequence[Pass], paintings: list[AnyPainting]) -> None:
         """Take what was prepared."""
         self.passes, self.paintings = tuple(passes), paintings
         self.stages = [0] * len(paintings)
@@ -91,7 +95,7 @@ class Job:
         each = sum(plan.evaluations for plan in self.plans) - min(done)
         return max(0, each) * len(self.images)
 
-    def pass_of(self, painting: Painting) -> Pass:
+    def pass_of(self, painting: AnyPainting) -> Pass:
         """Return the pass that a painting is in."""
         return next(each for each in self.passes if each.plan is painting.plan)
 
@@ -103,12 +107,12 @@ class Job:
             if i not in wanted:
                 painting.close()
 
-    def waiting(self) -> list[Painting]:
+    def waiting(self) -> list[AnyPainting]:
         """Return the paintings that want an estimate."""
         if self.paused or not self.paintings:
             return []
         found = [self.paintings[i] for i in self.images]
-        return [painting for painting in found if painting.request is not None]
+        return [painting for painting in found if painting.waits]
 
     def undecoded(self) -> int | None:
         """Return the number of a finished painting that is not a picture yet."""

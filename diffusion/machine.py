@@ -11,10 +11,11 @@ picture becomes depends on its params and the model alone; in strict mode to the
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion.addons import styles_for
 from diffusion.errors import DiffusionError, NumericalError, OutOfMemoryError
@@ -22,39 +23,62 @@ from diffusion.exact import Deterministic
 from diffusion.fairness import Fairness, Share
 from diffusion.inputs import Inputs
 from diffusion.job import Job
+from diffusion.kernels.graphs import Graphs, graphs_for
 from diffusion.model import Model
 from diffusion.painting import Painting
 from diffusion.params import Params
 from diffusion.plan import plan_for, second_plan
 from diffusion.preparing import Texts, decode, larger, prepare
+from diffusion.residency import Residency
+from diffusion.room import Room
 from diffusion.rows import Kind, denoise, kind_of
 from diffusion.saved import unpack
+from diffusion.slot_painting import AnyPainting, Pools, SlotPainting
 from diffusion.starts import TILE, WHOLE, check_noise
 from diffusion.step import Step
+from diffusion.tail import Flight, launch
+from diffusion.transfer import is_apart
 
 # The smallest tile that decoding falls back to when memory is short, in latent positions a side.
 _LEAST_TILE: Final = 16
 
 Answer: TypeAlias = tuple[Job, Step | DiffusionError]
-Batch: TypeAlias = list[tuple[Job, Painting]]
+Batch: TypeAlias = list[tuple[Job, AnyPainting]]
+# How samplers run: as tables on the device, or as coroutines on the CPU.
+Tail: TypeAlias = Literal["tables", "coroutines"]
 
 
 class Machine:
     """Paint jobs row by row. Call `add`, then `tick` while `busy`; from one thread only.
 
     `max_batch` is the most rows of a forward pass. `deterministic`: "strict" gives every picture
-    the bits it has alone, "fast" lets them differ in the last place.
+    the bits it has alone, "fast" lets them differ in the last place. `tail`: how samplers run, None
+    for tables where the model is on CUDA and coroutines elsewhere. `residency`: the books of the
+    device's memory; None opens them with the first model.
     """
 
-    def __init__(self, *, max_batch: int, deterministic: Deterministic = "strict") -> None:
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        deterministic: Deterministic = "strict",
+        tail: Tail | None = None,
+        residency: Residency | None = None,
+    ) -> None:
         self.max_batch = max_batch
         self.deterministic: Deterministic = deterministic
+        self.tail = tail
+        self.pools = Pools()
+        # Recordings go with the network they were made of; whoever moves its weights drops them.
+        self.graphs: WeakKeyDictionary[nn.Module, Graphs] = WeakKeyDictionary()
         self.seconds_per_tick: float | None = None
+        self._flight: Flight | None = None
         self._last_pass = 0.0
         self._decode_tile = WHOLE
         self._jobs: list[Job] = []
         self._texts = Texts()
         self._fairness = Fairness()
+        self.room = Room(residency, on_leave=self._forget)
 
     @property
     def busy(self) -> bool:
@@ -80,7 +104,8 @@ class Machine:
         """Start a job; it is prepared, and joins, at the next ticks.
 
         `latents` (images x C x h x w, standard normal) replaces the noise of the seeds; `state` is
-        what an earlier job, stopped early, left. Raises ParamsError, CheckpointError.
+        what an earlier job, stopped early, left. Raises ParamsError, CheckpointError, and
+        OutOfMemoryError for what can never fit.
         """
         inputs = inputs or Inputs()
         inputs.check(params)
@@ -90,6 +115,7 @@ class Machine:
         plans = [plan]
         if params.hires > 1 and not plan.stopped:
             plans.append(second_plan(model, larger(model, params)))
+        self.room.admit(model, params)
         styles = styles_for(model, params)
         answers = [] if state is None else unpack(params, state, plan.evaluations)
         job = Job(
@@ -98,6 +124,7 @@ class Machine:
             plans=tuple(plans),
             styles=styles,
             account=self._fairness.enter(share),
+            pools=self.pools if self._tail_of(model) == "tables" else None,
             images=list(range(params.images)),
         )
         job.work = prepare(job, inputs, noise, answers, self._texts)
@@ -119,6 +146,7 @@ class Machine:
         That work comes first: who has just arrived joins the pass, and who has just finished is
         told before it.
         """
+        self.room.take_turns(self._jobs)
         answers: list[Answer] = [*self._work(self._last_pass), *self._steps()]
         started = time.perf_counter()
         batch, kind = self._gather()
@@ -127,6 +155,7 @@ class Machine:
             answers += self._steps()
             self._measure(time.perf_counter() - started)
         else:
+            answers += self._settle()
             self._last_pass = 0.0
         return answers
 
@@ -142,12 +171,15 @@ class Machine:
         """Choose the paintings of the next forward pass: whoever's turn it is, and their like."""
         chosen: Batch = []
         kind, cap, rows = None, 0, 0
-        for job in sorted(self._jobs, key=lambda job: job.account.rank):
+        leading = filter(self.room.may_lead, self._jobs)
+        for job in sorted(leading, key=lambda job: job.account.rank):
             # Pictures of one job keep together: those that are behind come first.
             for painting in sorted(job.waiting(), key=lambda painting: painting.answered):
                 own = kind_of(job, painting)
                 if kind is None:
-                    kind, cap = own, job.model.measured.pace.cap(own, self.max_batch)
+                    kind = own
+                    cap = job.model.measured.pace.cap(own, self.max_batch)
+                    cap = self.room.cap(job.model, own, cap)
                 if own == kind and (not chosen or rows + painting.rows <= cap):
                     chosen.append((job, painting))
                     rows += painting.rows
@@ -157,22 +189,87 @@ class Machine:
         """Run the batch and send every painting its estimate; yield the jobs that failed."""
         model = batch[0][0].model
         try:
-            estimates, seconds = denoise(model, batch, self.deterministic)
+            self.room.bring(model)
+        except DiffusionError as error:
+            for job in dict.fromkeys(job for job, _ in batch):
+                self.remove(job)
+                yield job, error
+            return
+        on_tables = [(job, p) for job, p in batch if isinstance(p, SlotPainting)]
+        if on_tables:
+            yield from self._launch(model, on_tables, kind)
+            return
+        by_coroutines = [(job, p) for job, p in batch if isinstance(p, Painting)]
+        rows = sum(painting.rows for _, painting in batch)
+        try:
+            with self.room.measuring(model, kind, rows):
+                estimates, seconds = denoise(model, by_coroutines, self.deterministic)
         except torch.OutOfMemoryError as error:
             reason = str(error)
         else:
-            rows = sum(painting.rows for _, painting in batch)
             if seconds is not None:
                 model.measured.pace.note(kind, rows, seconds)
             row_seconds = model.measured.pace.row_seconds(kind) or 0.0
             for job, painting in batch:
                 self._fairness.charge(job.account, row_seconds * painting.rows)
-            yield from self._send(batch, estimates)
+            yield from self._send(by_coroutines, estimates)
             return
         # Outside the except block: the exception would keep the tensors alive (reliability first).
         yield from self._make_room(batch, reason)
 
-    def _send(self, batch: Batch, estimates: Sequence[Tensor]) -> Iterator[Answer]:
+    def _launch(
+        self, model: Model, batch: list[tuple[Job, SlotPainting]], kind: Kind
+    ) -> Iterator[Answer]:
+        """Launch the batch; then see how the one before it went, while the device works."""
+        graphs = self.graphs.get(model.backbone)
+        if graphs is None:
+            graphs = self.graphs[model.backbone] = graphs_for(model.device)
+        rows = sum(painting.rows for _, painting in batch)
+        try:
+            with self.room.measuring(model, kind, rows):
+                flight = launch(model, batch, self.deterministic, graphs)
+        except torch.OutOfMemoryError as error:
+            reason = str(error)
+        else:
+            row_seconds = model.measured.pace.row_seconds(flight.kind) or 0.0
+            for job, painting in batch:
+                self._fairness.charge(job.account, row_seconds * painting.rows)
+            yield from self._settle()
+            self._flight = flight
+            if not is_apart(model.device):
+                yield from self._settle()
+            return
+        yield from self._settle()
+        yield from self._make_room([*batch], reason)
+
+    def _settle(self) -> Iterator[Answer]:
+        """See how the last pass went that was launched: the jobs that failed, the time it took."""
+        flight, self._flight = self._flight, None
+        if flight is None:
+            return
+        model = flight.batch[0][0].model
+        if not flight.trial:
+            model.measured.pace.note(flight.kind, flight.rows, flight.clock.seconds())
+        finite = flight.finite.tensor().tolist()
+        for (job, painting), answered, sound in zip(
+            flight.batch, flight.answered, finite, strict=True
+        ):
+            if sound:
+                painting.verified = answered
+            elif job in self._jobs:
+                self.remove(job)
+                yield job, _not_finite(job, answered)
+
+    def _forget(self, model: Model) -> None:
+        """Drop the recordings of a network whose weights leave their places."""
+        self.graphs.pop(model.backbone, None)
+
+    def _tail_of(self, model: Model) -> Tail:
+        return self.tail or ("tables" if model.device.type == "cuda" else "coroutines")
+
+    def _send(
+        self, batch: Sequence[tuple[Job, Painting]], estimates: Sequence[Tensor]
+    ) -> Iterator[Answer]:
         failed: set[int] = set()
         for (job, painting), estimate in zip(batch, estimates, strict=True):
             if id(job) in failed:
@@ -180,13 +277,7 @@ class Machine:
             if not bool(torch.isfinite(estimate).all()):
                 failed.add(id(job))
                 self.remove(job)
-                yield (
-                    job,
-                    NumericalError(
-                        f"the model {job.params.model!r} gave numbers that are not finite at step "
-                        f"{painting.answered + 1}; try another sampler, fewer guidance or float32."
-                    ),
-                )
+                yield job, _not_finite(job, painting.answered + 1)
                 continue
             painting.answer(estimate)
 
@@ -225,7 +316,9 @@ class Machine:
         ready = [
             job
             for job in self._jobs
-            if not job.paused and (job.work is not None or job.undecoded() is not None)
+            if not job.paused
+            and (job.work is not None or job.undecoded() is not None)
+            and self.room.may_lead(job)
         ]
         return min(ready, key=lambda job: job.account.rank, default=None)
 
@@ -234,7 +327,9 @@ class Machine:
             index = job.undecoded()
             if index is None:
                 return
-            job.work = decode(job, index, self._decode_tile)
+            tile = self.room.decode_tile(job, index, self._decode_tile)
+            job.work = decode(job, index, tile)
+        self.room.bring(job.model)
         try:
             next(job.work)
         except StopIteration:
@@ -264,6 +359,13 @@ class Machine:
         self._last_pass = seconds
         known = self.seconds_per_tick
         self.seconds_per_tick = seconds if known is None else 0.9 * known + 0.1 * seconds
+
+
+def _not_finite(job: Job, answers: int) -> NumericalError:
+    return NumericalError(
+        f"the model {job.params.model!r} gave numbers that are not finite at step {answers}; "
+        "try another sampler, fewer guidance or float32."
+    )
 
 
 def _empty_cache() -> None:

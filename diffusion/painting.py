@@ -70,6 +70,11 @@ class Painting:
         """Sampler steps that are behind it."""
         return self.answered * self.plan.steps // self.plan.all_evaluations
 
+    @property
+    def waits(self) -> bool:
+        """Whether it wants an estimate."""
+        return self.request is not None
+
     def conditions(self) -> list[Condition]:
         """Return what every row is conditioned on now, the negative row last."""
         return self.guide.at(self.plan.step(self.answered))

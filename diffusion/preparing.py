@@ -16,12 +16,14 @@ from diffusion.conditions import Guide, guide_for
 from diffusion.inputs import Inputs
 from diffusion.job import Hint, Job, Pass
 from diffusion.model import Model
-from diffusion.painting import Painting
 from diffusion.params import Params
 from diffusion.pixels import pictures_from, tensor_from
+from diffusion.rows import hoist
+from diffusion.slot_painting import AnyPainting, closed_on_failure
 from diffusion.starts import OVERLAP, TILE, WHOLE, second_start, start_paintings
 from diffusion.text import Conditioning
 from diffusion.tiles import in_tiles
+from diffusion.transfer import landed
 
 # Encoded prompts kept for the next job: people press buttons of the same prompt again and again.
 _CONTEXTS: Final = 256
@@ -84,13 +86,18 @@ def prepare(
         hints = _hints(model, of, inputs)
         passes.append(Pass(params=of, plan=plan, guide=guide(of), hints=hints))
         yield
+        if job.pools is not None:
+            yield from hoist(job, passes[-1])
     first = passes[0]
-    paintings = yield from start_paintings(model, params, first.plan, first.guide, inputs, noise)
-    for painting, given in zip(paintings, answers, strict=False):
-        for answer in given:
-            painting.answer(answer)
-        yield
-    job.begin(passes, paintings)
+    paintings = yield from start_paintings(
+        model, params, first.plan, first.guide, inputs, noise, job.pools
+    )
+    with closed_on_failure(paintings):
+        for painting, given in zip(paintings, answers, strict=False):
+            for answer in given:
+                painting.answer(answer)
+            yield
+        job.begin(passes, paintings)
 
 
 def decode(job: Job, index: int, tile: int) -> Work:
@@ -106,12 +113,12 @@ def decode(job: Job, index: int, tile: int) -> Work:
         return
     yield
     job.paintings[index] = yield from second_start(
-        job.model, following.params, following.plan, following.guide, picture, index
+        job.model, following.params, following.plan, following.guide, picture, index, job.pools
     )
     job.stages[index] += 1
 
 
-def _decoded(job: Job, painting: Painting, tile: int) -> Generator[None, None, Tensor]:
+def _decoded(job: Job, painting: AnyPainting, tile: int) -> Generator[None, None, Tensor]:
     """Decode one finished painting to 1 x 3 x H x W on the CPU; large ones in tiles."""
     model = job.model
     if painting.finished is None:
@@ -127,7 +134,7 @@ def _decoded(job: Job, painting: Painting, tile: int) -> Generator[None, None, T
         overlap=0 if whole else min(OVERLAP, min(TILE, tile) // 4),
         seamless=job.params.tile,
     )
-    return images.float().cpu()
+    return (yield from landed(images.float()))
 
 
 def _hints(model: Model, params: Params, inputs: Inputs) -> tuple[Hint, ...]:
@@ -136,7 +143,9 @@ def _hints(model: Model, params: Params, inputs: Inputs) -> tuple[Hint, ...]:
             control=control,
             network=model.addons.control(control.model, model),
             # Hints are pictures in [0, 1], not in [-1, 1] (Zhang et al. 2023).
-            picture=(tensor_from(picture, width=params.width, height=params.height) + 1) / 2,
+            picture=((tensor_from(picture, width=params.width, height=params.height) + 1) / 2).to(
+                model.device, model.dtype
+            ),
         )
         for control, picture in zip(params.controls, inputs.hints, strict=True)
     )

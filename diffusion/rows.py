@@ -7,8 +7,7 @@ thread that owns the device.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,12 +18,15 @@ from diffusion.addons import Styles
 from diffusion.conditions import Condition
 from diffusion.exact import Deterministic, run_exactly
 from diffusion.hoisted import Rows as Hoist
-from diffusion.job import Hint, Job
+from diffusion.job import Hint, Job, Pass
+from diffusion.kernels.graphs import Graphs
 from diffusion.model import Model
 from diffusion.networks.convolution import borders
 from diffusion.painting import Painting
+from diffusion.slot_painting import AnyPainting, table_of
+from diffusion.transfer import upload
 
-Member = tuple[Job, Painting]
+Member = tuple[Job, AnyPainting]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Kind:
     threads: int
 
 
-def kind_of(job: Job, painting: Painting) -> Kind:
+def kind_of(job: Job, painting: AnyPainting) -> Kind:
     """Return what decides with whom a painting can share its next pass."""
     context = painting.conditions()[0].context
     return Kind(
@@ -53,7 +55,7 @@ def kind_of(job: Job, painting: Painting) -> Kind:
     )
 
 
-def active_hints(job: Job, painting: Painting) -> list[Hint]:
+def active_hints(job: Job, painting: AnyPainting) -> list[Hint]:
     """Return the ControlNets that steer a painting now."""
     answered, total = painting.answered, painting.plan.all_evaluations
     return [hint for hint in job.pass_of(painting).hints if hint.works_at(answered, total)]
@@ -61,9 +63,10 @@ def active_hints(job: Job, painting: Painting) -> list[Hint]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One row's inputs. hints: for every ControlNet, its picture and how much it counts."""
+    """One row's inputs beside its latents. hints: for every ControlNet, its picture and how much
+    it counts.
+    """
 
-    x: Tensor
     timestep: float
     condition: Condition
     guidance: float | None
@@ -72,38 +75,68 @@ class _Row:
 
 
 def denoise(
-    model: Model, batch: Sequence[Member], deterministic: Deterministic = "strict"
+    model: Model, batch: Sequence[tuple[Job, Painting]], deterministic: Deterministic = "strict"
 ) -> tuple[list[Tensor], float | None]:
     """Run the rows of the batch; return each painting's denoised estimate, C x h x w on the CPU,
     and the seconds that took (None for a trial, which takes longer).
     """
-    job = batch[0][0]
     started = time.perf_counter()
-    trial = False
-    rows = [row for member in batch for row in _rows_of(*member)]
-    with ExitStack() as stack:
-        stack.enter_context(borders(seamless=job.params.tile))
-        network = _Network(model, rows)
-        if deterministic == "fast":
-            output = network(list(range(len(rows))))
-        else:
-            kind = kind_of(*batch[0])
-            known = model.measured.certificates
-            output, trial = run_exactly(network, len(rows), kind, known)
-    counts = [painting.rows for _, painting in batch]
-    parts = torch.split(output.float().cpu(), counts)
+    inputs = [(painting.network_input(), painting.rows) for _, painting in batch]
+    x = torch.stack([x for x, count in inputs for _ in range(count)])
+    output, trial = predict(model, batch, x.to(model.device, model.dtype), deterministic)
+    parts = torch.split(output.float().cpu(), [painting.rows for _, painting in batch])
     seconds = None if trial else time.perf_counter() - started
     return [p.estimate(part) for (_, p), part in zip(batch, parts, strict=True)], seconds
 
 
-def _rows_of(job: Job, painting: Painting) -> list[_Row]:
-    x, timestep = painting.network_input(), painting.timestep()
+def predict(
+    model: Model,
+    batch: Sequence[Member],
+    x: Tensor,
+    deterministic: Deterministic,
+    graphs: Graphs | None = None,
+) -> tuple[Tensor, bool]:
+    """Ask the network about the batch's rows: x, R x C x h x w, on its device in its precision.
+
+    Returns R x C x h x w, not waited for, and whether it was a trial of a batch size, which is.
+    """
+    seamless = batch[0][0].params.tile
+    rows = [row for member in batch for row in _rows_of(*member)]
+    with borders(seamless=seamless):
+        # A recording remembers the borders it was made with.
+        network = _Network(model, rows, x, graphs, seamless)
+        if deterministic == "fast":
+            return network(list(range(len(rows)))), False
+        return run_exactly(network, len(rows), kind_of(*batch[0]), model.measured.certificates)
+
+
+def hoist(job: Job, of: Pass) -> Iterator[None]:
+    """Compute ahead what the rows of a pass take beside latents, with rests: nothing of it is then
+    computed, or waited for, between two forward passes.
+    """
+    plan, guide = of.plan, of.guide
+    sigmas = table_of(plan.sampler, plan.levels, plan.eta).sigmas
+    for evaluation, sigma in enumerate(sigmas[: plan.evaluations]):
+        for condition in guide.at(plan.step(evaluation)):
+            row = _Row(
+                timestep=plan.timestep(sigma),
+                condition=condition,
+                guidance=guide.embedded,
+                styles=job.styles,
+                hints=(),
+            )
+            _time_row(job.model, row)
+            _context_row(job.model, row)
+        yield
+
+
+def _rows_of(job: Job, painting: AnyPainting) -> list[_Row]:
+    timestep = painting.timestep()
     conditions = painting.conditions()
     hints = active_hints(job, painting)
     last = len(conditions) - 1
     return [
         _Row(
-            x=x,
             timestep=timestep,
             condition=condition,
             guidance=painting.guide.embedded,
@@ -114,7 +147,7 @@ def _rows_of(job: Job, painting: Painting) -> list[_Row]:
     ]
 
 
-def _weight(hint: Hint, painting: Painting, *, is_last: bool) -> float:
+def _weight(hint: Hint, painting: AnyPainting, *, is_last: bool) -> float:
     """Guess mode leaves the negative row, the last one, alone."""
     alone = hint.control.guess and is_last and painting.guide.negative is not None
     return 0.0 if alone else hint.control.scale
@@ -123,24 +156,39 @@ def _weight(hint: Hint, painting: Painting, *, is_last: bool) -> float:
 class _Network:
     """A backbone and its ControlNets over some of the batch's rows."""
 
-    def __init__(self, model: Model, rows: Sequence[_Row]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        rows: Sequence[_Row],
+        x: Tensor,
+        graphs: Graphs | None,
+        key: Hashable,
+    ) -> None:
         self._model = model
         self._rows = rows
+        self._x = x
+        self._graphs = graphs
+        self._key = key
         self._times = [_time_row(model, row) for row in rows]
         self._contexts = [_context_row(model, row) for row in rows]
-        self._x = torch.stack([row.x for row in rows]).to(model.device, model.dtype)
 
     def __call__(self, numbers: list[int]) -> Tensor:
         """Return the raw prediction for the rows of these numbers, stacked."""
         model = self._model
         all_of_them = numbers == list(range(len(self._rows)))
-        x = self._x if all_of_them else self._x[numbers]
+        # Stacked: a list of numbers as an index would wait for the device.
+        x = self._x if all_of_them else torch.stack([self._x[i] for i in numbers])
         times = torch.stack([self._times[i][0] for i in numbers])
         contexts = model.hoisted.stacked([self._contexts[i] for i in numbers])
         control = self._control(x, numbers)
         styles = [self._rows[i].styles.backbone for i in numbers]
+        if self._graphs is not None and control is None and not any(styles):
+            return self._graphs.run(self._key, self._plain, x, times, *contexts)
         with patched_rows(model.backbone, styles):
             return model.backbone.run(x, times, contexts, control=control)
+
+    def _plain(self, x: Tensor, times: Tensor, *contexts: Tensor) -> Tensor:
+        return self._model.backbone.run(x, times, contexts)
 
     def _control(self, x: Tensor, numbers: list[int]) -> list[Tensor] | None:
         """Ask the ControlNets and add up what they say; None when there is none."""
@@ -151,17 +199,17 @@ class _Network:
             context = _stacked([row.condition.context for row in rows], model)
             if context is None:
                 raise RuntimeError("a ControlNet steers networks that read words")
-            timesteps = torch.tensor([row.timestep for row in rows], device=model.device)
+            scales = torch.tensor([scale for _, scale in hints], dtype=model.dtype)
+            (factor,) = upload(model.device, scales)
             found = first.network(
                 x[:, : first.network.config.unet.in_channels],
-                torch.cat([hint.picture for hint, _ in hints]).to(model.device, model.dtype),
-                timesteps,
+                torch.cat([hint.picture for hint, _ in hints]),
+                # Looked at on the host: one by one they become sinusoids there.
+                torch.tensor([row.timestep for row in rows]),
                 context,
                 _stacked([row.condition.added for row in rows], model),
                 guess=first.control.guess,
             )
-            scales = [scale for _, scale in hints]
-            factor = torch.tensor(scales, device=model.device, dtype=model.dtype)
             scaled = [residual * factor[:, None, None, None] for residual in found]
             total = scaled if total is None else [a + b for a, b in zip(total, scaled, strict=True)]
         return total

@@ -24,6 +24,7 @@ from diffusion.samplers.tables import (
     TableError,
     X,
 )
+from diffusion.transfer import upload
 
 SAVED_VERSION: Final = 1
 
@@ -34,11 +35,12 @@ def combine(coefficients: Tensor, registers: Tensor) -> Tensor:
     coefficients: n x K, whose type is the one summed in; registers: n x K x C x h x w, whose type
     is the result's, n x C x h x w.
     """
-    total = torch.zeros_like(registers[:, 0], dtype=coefficients.dtype)
+    factors = coefficients[:, :, None, None, None]
+    # Zero times NaN or infinity would be NaN.
+    parts = torch.where(factors != 0, registers, 0.0) * factors
+    total = torch.zeros_like(parts[:, 0])
     for k in range(registers.shape[1]):
-        factor = coefficients[:, k, None, None, None]
-        # Zero times NaN or infinity would be NaN.
-        total = total + torch.where(factor != 0, registers[:, k], 0.0) * factor
+        total = total + parts[:, k]
     return total.to(registers.dtype)
 
 
@@ -62,7 +64,7 @@ def advance(
     pool[slots, NOISE] = noise
     registers = pool[slots]
     pool[slots, X] = combine(coefficients, registers)
-    pool[slots, cells] = combine(keeps, registers[:, [X, DENOISED]])
+    pool[slots, cells] = combine(keeps, registers[:, : DENOISED + 1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,6 +120,24 @@ class Slots:
         self.sums = sums
         self._pictures: dict[int, _Picture] = {}
 
+    @property
+    def taken(self) -> int:
+        """How many pictures there are."""
+        return len(self._pictures)
+
+    @property
+    def free(self) -> int:
+        """How many more there is room for."""
+        return len(self.pool) - len(self._pictures)
+
+    def grow(self, capacity: int) -> None:
+        """Make room for `capacity` pictures, no fewer than now; slots keep their numbers."""
+        if capacity < len(self.pool):
+            raise ValueError(f"{len(self.pool)} slots do not shrink to {capacity}")
+        pool = self.pool.new_zeros(capacity, *self.pool.shape[1:])
+        pool[: len(self.pool)] = self.pool
+        self.pool = pool
+
     def admit(self, table: Table, x: Tensor, noise: PictureNoise) -> int:
         """Start a table on x (C x h x w, at the table's first level); return its slot.
 
@@ -164,14 +184,22 @@ class Slots:
         if not rows:
             return
         keeps = [self._pictures[slot].table.keeps for slot in slots]
+        device = self.pool.device
+        places, cells, factors, kept = upload(
+            device,
+            torch.tensor(slots),
+            torch.tensor([NOISE if row.cell is None else row.cell for row in rows]),
+            torch.tensor([row.coefficients for row in rows], dtype=self.sums),
+            torch.tensor(keeps, dtype=self.sums),
+        )
         advance(
             self.pool,
-            self._numbers(slots),
+            places,
             denoised=denoised.to(self.pool),
             noise=self._noise(slots, rows),
-            coefficients=self._numbers([row.coefficients for row in rows], self.sums),
-            keeps=self._numbers(keeps, self.sums),
-            cells=self._numbers([NOISE if row.cell is None else row.cell for row in rows]),
+            coefficients=factors,
+            keeps=kept,
+            cells=cells,
         )
         for slot in slots:
             self._pictures[slot].answered += 1
@@ -220,22 +248,23 @@ class Slots:
         free = next((s for s in range(len(self.pool)) if s not in self._pictures), None)
         if free is None:
             raise ValueError(f"all {len(self.pool)} slots are taken")
-        self.pool[free] = registers.to(self.pool)
+        self.pool[free] = upload(self.pool.device, registers.to(self.pool.dtype))[0]
         self._pictures[free] = picture
         return free
 
     def _read(self, slots: Sequence[int], register: int) -> Tensor:
         for slot in slots:
             self._pictures[slot]
-        return self.pool[self._numbers(slots), register]
+        (places,) = upload(self.pool.device, torch.tensor(slots, dtype=torch.int64))
+        return self.pool[places, register]
 
     def _noise(self, slots: Sequence[int], rows: Sequence[Row]) -> Tensor:
-        noise = torch.zeros(len(slots), *self.pool.shape[2:])
-        for i, (slot, row) in enumerate(zip(slots, rows, strict=True)):
-            drawn = self._pictures[slot].draw(row)
-            if drawn is not None:
-                noise[i] = drawn
-        return noise.to(self.pool)
-
-    def _numbers(self, values: Sequence[object], dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.tensor(values, dtype=dtype).to(self.pool.device)
+        drawn = [self._pictures[s].draw(row) for s, row in zip(slots, rows, strict=True)]
+        shape = len(slots), *self.pool.shape[2:]
+        if all(each is None for each in drawn):
+            return self.pool.new_zeros(shape)
+        noise = torch.zeros(shape, dtype=self.pool.dtype)
+        for i, each in enumerate(drawn):
+            if each is not None:
+                noise[i] = each
+        return upload(self.pool.device, noise)[0]

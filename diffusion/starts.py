@@ -21,12 +21,14 @@ from diffusion.model import Model
 from diffusion.networks.convolution import borders
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.noise import PictureNoise
-from diffusion.painting import Painting, start_painting
+from diffusion.painting import start_painting
 from diffusion.params import Params
 from diffusion.pixels import tensor_from
 from diffusion.plan import Plan
 from diffusion.slerp import slerp
+from diffusion.slot_painting import AnyPainting, Pools, closed_on_failure
 from diffusion.tiles import in_tiles
+from diffusion.transfer import landed
 
 # Latent positions a side: of a picture that the autoencoder takes whole, of a tile of a larger one,
 # and of what neighbouring tiles share.
@@ -70,7 +72,9 @@ def encode_image(model: Model, images: Tensor, *, seamless: bool) -> Encoding:
     vae = model.vae
     if not isinstance(vae, AutoencoderKL):
         with borders(seamless=seamless):
-            return Certain(latents=vae.encode(images)[0].float().cpu())
+            encoded = vae.encode(images)[0].float()
+        latents = yield from landed(encoded)
+        return Certain(latents=latents)
     unit = vae.config.downscale
     whole = max(images.shape[-2:]) // unit
     small = whole <= WHOLE
@@ -82,7 +86,8 @@ def encode_image(model: Model, images: Tensor, *, seamless: bool) -> Encoding:
         overlap=0 if small else OVERLAP,
         seamless=seamless,
     )
-    mean, logvar = both.float().cpu().chunk(2, dim=1)
+    there = yield from landed(both.float())
+    mean, logvar = there.chunk(2, dim=1)
     return Posterior(vae=vae, mean=mean[0], deviation=torch.exp(0.5 * logvar[0]))
 
 
@@ -124,30 +129,40 @@ def encode_inputs(model: Model, params: Params, inputs: Inputs) -> Generator[Non
 
 
 def start_paintings(
-    model: Model, params: Params, plan: Plan, guide: Guide, inputs: Inputs, noise: Tensor | None
-) -> Generator[None, None, list[Painting]]:
+    model: Model,
+    params: Params,
+    plan: Plan,
+    guide: Guide,
+    inputs: Inputs,
+    noise: Tensor | None,
+    pools: Pools | None = None,
+) -> Generator[None, None, list[AnyPainting]]:
     """Start every picture of a job, with rests. `noise` (images x C x h x w) replaces the seeds'
-    start.
+    start. With `pools` they run by tables there. Raises ParamsError.
     """
     sources = yield from encode_inputs(model, params, inputs)
     given = [None] * params.images if noise is None else list(noise.float().cpu())
-    shape = model.latent_shape(params.width, params.height)
-    return [
-        _start(params, plan, guide, sources, shape=shape, index=i, given=given[i])
-        for i in range(params.images)
-    ]
+    started: list[AnyPainting] = []
+    with closed_on_failure(started):
+        for i in range(params.images):
+            started.append(
+                _start(model, params, plan, guide, sources, index=i, given=given[i], pools=pools)
+            )
+    return started
 
 
 def _start(
+    model: Model,
     params: Params,
     plan: Plan,
     guide: Guide,
     sources: Sources,
     *,
-    shape: tuple[int, int, int],
     index: int,
     given: Tensor | None,
-) -> Painting:
+    pools: Pools | None,
+) -> AnyPainting:
+    shape = model.latent_shape(params.width, params.height)
     noise = PictureNoise(shape, seed=params.seed + index)
     inpaints = sources.masked is not None
     latents = None
@@ -159,7 +174,7 @@ def _start(
     channels = None
     if sources.masked is not None and sources.mask is not None:
         channels = torch.cat([sources.mask, sources.masked.draw(noise)])
-    return start_painting(
+    painting = start_painting(
         plan,
         guide=guide,
         noise=noise,
@@ -168,11 +183,18 @@ def _start(
         mask=None if inpaints else sources.mask,
         channels=channels,
     )
+    return painting if pools is None else pools.start(painting, noise, model.device)
 
 
 def second_start(
-    model: Model, params: Params, plan: Plan, guide: Guide, picture: Image.Image, index: int
-) -> Generator[None, None, Painting]:
+    model: Model,
+    params: Params,
+    plan: Plan,
+    guide: Guide,
+    picture: Image.Image,
+    index: int,
+    pools: Pools | None = None,
+) -> Generator[None, None, AnyPainting]:
     """Start the second, larger pass of one picture from what its first pass painted, with rests.
 
     Its noise is that of its seed again, as in AUTOMATIC1111.
@@ -182,7 +204,8 @@ def second_start(
     noise = PictureNoise(shape, seed=params.seed + index)
     encoded = yield from encode_image(model, images, seamless=params.tile)
     latents = encoded.draw(noise)
-    return start_painting(plan, guide=guide, noise=noise, start=noise(), source=latents)
+    painting = start_painting(plan, guide=guide, noise=noise, start=noise(), source=latents)
+    return painting if pools is None else pools.start(painting, noise, model.device)
 
 
 def _varied(start: Tensor, params: Params, index: int) -> Tensor:

@@ -24,7 +24,7 @@ from diffusion import SAMPLERS, SCHEDULES, Control, Model, Params, Step
 from diffusion.fairness import WEIGHTS
 from diffusion.inputs import Inputs
 from diffusion.job import Job
-from diffusion.machine import Machine
+from diffusion.machine import Machine, Tail
 from diffusion.pace import Pace
 from tests.parity.pipelines import model as parity_model
 from tests.parity.shots import photo
@@ -121,9 +121,11 @@ def any_size(rng: random.Random) -> Iterator[None]:
         yield
 
 
-def run(guests: list[Guest], rng: random.Random) -> None:
-    """Let a company paint; every guest's pictures are noted, by their numbers."""
-    machine = Machine(max_batch=rng.choice([2, 5, 8, 16]))
+def run(guests: list[Guest], rng: random.Random, tail: Tail | None = None) -> Machine:
+    """Let a company paint; every guest's pictures are noted, by their numbers. Return what they
+    were painted by.
+    """
+    machine = Machine(max_batch=rng.choice([2, 5, 8, 16]), tail=tail)
     tick = 0
     while machine.busy or any(g.arrival >= tick or (g.paused or (0, 0))[1] >= tick for g in guests):
         for each in guests:
@@ -147,11 +149,12 @@ def run(guests: list[Guest], rng: random.Random) -> None:
                 found = zip(answer.images, answer.pictures, strict=True)
                 host.pictures = [(i, picture.tobytes()) for i, picture in found]
         tick += 1
+    return machine
 
 
-def alone(each: Guest) -> list[bytes]:
+def alone(each: Guest, tail: Tail | None = None) -> list[bytes]:
     """Return the pictures of a job that has the machine to itself."""
-    machine = Machine(max_batch=32)
+    machine = Machine(max_batch=32, tail=tail)
     machine.add(each.model, each.params, each.inputs)
     while machine.busy:
         for _, answer in machine.tick():
@@ -162,21 +165,28 @@ def alone(each: Guest) -> list[bytes]:
     raise RuntimeError("the job ended without pictures")
 
 
-def audit(number: int, models: Callable[[bool], Model] | None = None) -> tuple[int, list[str]]:
-    """Run one company; return how many pictures were compared and what differs, in words."""
+def audit(
+    number: int, models: Callable[[bool], Model] | None = None, tail: Tail | None = None
+) -> tuple[int, list[str]]:
+    """Run one company; return how many pictures were compared and what differs, in words.
+
+    `tail` is as for `Machine`.
+    """
     rng = random.Random(number)  # noqa: S311 - tests
     styled = number % 10 == 0
     model = (models or _model)(styled)
     guests = [guest(rng, model, styled=styled) for _ in range(rng.randint(2, 5))]
     with any_size(rng):
-        run(guests, rng)
+        machine = run(guests, rng, tail)
     wrong, compared = [], 0
+    if machine.pools.taken:
+        wrong.append(f"company {number}: {machine.pools.taken} slots are never given back")
     for each in guests:
         if not each.pictures:
             if each.cancelled is None:
                 wrong.append(f"company {number}: never finished: {each.params.to_json()}")
             continue
-        expected = alone(each)
+        expected = alone(each, tail)
         for index, data in each.pictures:
             compared += 1
             if data != expected[index]:
@@ -193,12 +203,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("number", nargs="?", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tail", choices=["tables", "coroutines"], default=None)
     asked = parser.parse_args()
     torch.set_num_threads(2)
     compared = 0
     wrong: list[str] = []
     for number in track(range(asked.seed, asked.seed + asked.number), "companies"):
-        count, found = audit(number)
+        count, found = audit(number, tail=asked.tail)
         compared, wrong = compared + count, wrong + found
     sys.stdout.write("".join(f"{line}\n" for line in wrong[:20]))
     sys.stdout.write(

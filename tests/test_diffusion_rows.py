@@ -12,6 +12,7 @@ from diffusion.inputs import Inputs
 from diffusion.job import Job
 from diffusion.machine import Machine
 from diffusion.model import Model
+from diffusion.painting import Painting
 from diffusion.rows import denoise, kind_of
 from tests.parity.pipelines import model
 from tests.tiny import prepared, tiny_model
@@ -28,6 +29,12 @@ def control(**change: Any) -> tuple[Control, ...]:  # noqa: ANN401
 def add(machine: Machine, params: Params, own: Model | None = None) -> Job:
     inputs = Inputs(hints=(HINT,) * len(params.controls))
     return prepared(machine, own or model("sd1", "folder"), params, inputs)
+
+
+def by_coroutine(job: Job) -> Painting:
+    painting = job.paintings[0]
+    assert isinstance(painting, Painting)
+    return painting
 
 
 def kinds(first: Params, second: Params) -> tuple[object, object]:
@@ -143,7 +150,7 @@ def test_every_row_gets_its_own_guidance(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(own.backbone, "time_row", watched)
     machine = Machine(max_batch=8)
     jobs = [add(machine, replace(PARAMS, guidance_scale=w), own) for w in (3.25, 8.5)]
-    denoise(own, [(job, job.paintings[0]) for job in jobs])
+    denoise(own, [(job, by_coroutine(job)) for job in jobs])
     assert seen == [2.25, 7.5]
 
 
@@ -158,7 +165,7 @@ def test_guessing_leaves_the_negative_row_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(own.backbone, "run", watched)
     machine = Machine(max_batch=8)
     job = add(machine, replace(PARAMS, controls=control(guess=True)))
-    denoise(own, [(job, job.paintings[0])])
+    denoise(own, [(job, by_coroutine(job))])
     assert all(float(positive) > 0 == float(negative) for positive, negative in seen[0])
 
 

@@ -13,6 +13,7 @@ from diffusion.inputs import Inputs
 from diffusion.machine import Machine
 from diffusion.model import Model
 from diffusion.networks.unet import UNet
+from diffusion.painting import Painting
 from diffusion.starts import Certain, Posterior, encode_image
 from diffusion.tiles import finish
 from tests.parity.twins import fill
@@ -39,7 +40,9 @@ def with_channels(channels: int) -> Model:
 def asks(model: Model, params: Params, inputs: Inputs | None = None) -> list[Tensor]:
     """Return what the network sees first, of every picture."""
     job = prepared(Machine(max_batch=8), model, params, inputs)
-    return [painting.network_input() for painting in job.paintings]
+    return [
+        painting.network_input() for painting in job.paintings if isinstance(painting, Painting)
+    ]
 
 
 def draws(seed: int, count: int) -> list[Tensor]:

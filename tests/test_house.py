@@ -29,6 +29,8 @@ HOMES = {
 }
 # Only tests may use these: the peer that parity is measured against, and everything that runs code
 # from data.
+# `easel bench` measures against it where it is installed; nothing else may know it.
+PEER = {"diffusers"}
 BANNED = {"diffusers", "pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 
 
@@ -71,7 +73,8 @@ def test_libraries_stay_in_their_room(library: str) -> None:
 
 def test_nothing_runs_code_from_data() -> None:
     for path in (path for room in ROOMS for path in modules(room)):
-        assert not set(imported(path)) & BANNED, relative(path)
+        allowed = PEER if relative(path).startswith("diffusion/bench/peer") else set()
+        assert not set(imported(path)) & (BANNED - allowed), relative(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue
