@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffusion.addons import Addons, enumerate_files
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
-from diffusion.checkpoints.load import load_part
+from diffusion.checkpoints.load import Checking, load_part
 from diffusion.errors import CheckpointError
 from diffusion.foreign import info_of
 from diffusion.foreign_text import load_text
@@ -81,26 +81,35 @@ def load_model(
     loras: str | Path | None = None,
     controls: str | Path | None = None,
     embeddings: str | Path | None = None,
+    offload: bool = False,
 ) -> Model:
     """Load the shipped model ("emoji"), a folder, or a .safetensors file.
 
     `prediction_type` overrides what the checkpoint says or seems to be. `vae` and `preview` name an
     autoencoder and a tiny one (TAESD) to use instead of its own; `loras`, `controls` and
-    `embeddings` the folders of what its jobs may ask for by name. Raises UnknownModelError when
-    there is no such model, CheckpointError when its files are missing, damaged, or no model.
+    `embeddings` the folders of what its jobs may ask for by name. `offload` leaves the weights in
+    host memory, mapped from their files where these hold them as wanted: an `Engine` brings them to
+    `device` when somebody asks for the model. Raises UnknownModelError when there is no such model,
+    CheckpointError when its files are missing, damaged, or no model.
     """
     target, precision = torch.device(device), _dtype(dtype)
+    home = torch.device("cpu") if offload else target
     addons = Addons(loras=enumerate_files(_path(loras)), controls=enumerate_files(_path(controls)))
     path = model_path(source)
     if is_shipped_format(path):
-        return load_shipped(describe_model(path), addons, device=target, dtype=precision)
+        small = load_shipped(describe_model(path), addons, device=home, dtype=precision)
+        return replace(small, device=target)
     with _collector_paused():
         found = open_checkpoint(path)
         if vae is not None:
             # Its own, if it has one, is not even read.
             found = replace(found, parts={**found.parts, "vae": _own_vae(Path(vae))})
         info = info_of(found)
-        model = _assemble(found, info, addons, target, precision, embeddings=_path(embeddings))
+        with Checking() as checking:
+            model = _assemble(
+                found, info, addons, target, precision, checking,
+                home=home, embeddings=_path(embeddings),
+            )  # fmt: skip
         if preview is not None:
             model = replace(model, preview=_own_preview(Path(preview)))
     wanted = prediction_type or found.prediction_type or _try_prediction(model)
@@ -129,10 +138,10 @@ def _collector_paused() -> Iterator[None]:
 
 def _assemble(
     found: Checkpoint, info: ModelInfo, addons: Addons, device: torch.device, dtype: torch.dtype,
-    *, embeddings: Path | None,
+    checking: Checking, *, home: torch.device, embeddings: Path | None,
 ) -> Model:  # fmt: skip
     parts = found.parts
-    backbone = _backbone(parts["unet"], device, dtype)
+    backbone = _backbone(parts["unet"], home, dtype, checking)
     vae_part = parts.get("vae")
     vae_dtype = dtype
     if vae_part is not None and vae_part.upcast and dtype == torch.float16:
@@ -143,7 +152,7 @@ def _assemble(
     if vae_part is None:
         vae = PixelSpace(backbone.config.in_channels)
     else:
-        vae = load_vae(vae_part, device, vae_dtype)
+        vae = load_vae(vae_part, home, vae_dtype, checking)
     config = backbone.config
     safety = parts.get("safety")
     micro = config.added_dim if isinstance(config, UNetConfig) else 0
@@ -151,7 +160,7 @@ def _assemble(
         info=info,
         backbone=backbone,
         vae=vae,
-        text=load_text(found, device, dtype, embeddings=embeddings),
+        text=load_text(found, home, dtype, checking, embeddings=embeddings),
         noise_schedule=NoiseSchedule.from_diffusers(found.schedule),
         preview=_preview(found.family or "", vae),
         device=device,
@@ -168,7 +177,7 @@ def _assemble(
     )
 
 
-def _backbone(part: Part, device: torch.device, dtype: torch.dtype) -> Backbone:
+def _backbone(part: Part, device: torch.device, dtype: torch.dtype, checking: Checking) -> Backbone:
     config = part.config
     network: Backbone
     with torch.device("meta"):
@@ -178,17 +187,19 @@ def _backbone(part: Part, device: torch.device, dtype: torch.dtype) -> Backbone:
             network = DDPMUNet(config)
         else:
             raise CheckpointError(f"the U-Net is described as a {type(config).__name__}")
-    return _filled(part, network, device, dtype)
+    return _filled(part, network, device, dtype, checking)
 
 
-def load_vae(part: Part, device: torch.device, dtype: torch.dtype) -> AutoencoderKL | AutoencoderVQ:
+def load_vae(
+    part: Part, device: torch.device, dtype: torch.dtype, checking: Checking | None = None
+) -> AutoencoderKL | AutoencoderVQ:
     """Load a first stage from its part of a checkpoint."""
     if not isinstance(part.config, VAEConfig):
         raise CheckpointError(f"the autoencoder is described as a {type(part.config).__name__}")
     with torch.device("meta"):
         kind = AutoencoderVQ if part.config.kind == "vq" else AutoencoderKL
         network = kind(part.config)
-    return _filled(part, network, device, dtype)
+    return _filled(part, network, device, dtype, checking)
 
 
 def _own_vae(path: Path) -> Part:
@@ -218,8 +229,11 @@ def _safety(part: Part) -> SafetyChecker:
     return _filled(part, checker, torch.device("cpu"), torch.float32)
 
 
-def _filled(part: Part, network: _Network, device: torch.device, dtype: torch.dtype) -> _Network:
-    load_part(part, network, device, dtype)
+def _filled(
+    part: Part, network: _Network, device: torch.device, dtype: torch.dtype,
+    checking: Checking | None = None,
+) -> _Network:  # fmt: skip
+    load_part(part, network, device, dtype, checking)
     return network.eval().requires_grad_(False)
 
 
@@ -250,10 +264,10 @@ def _try_prediction(model: Model) -> str:
     x = torch.full((1, model.backbone.config.in_channels, 8, 8), 0.5)
     context = torch.full((1, 2, model.backbone.config.context_dim), 0.5)
     last = float(model.noise_schedule.num_train_timesteps - 1)
+    # Where the weights are now, which may be host memory.
+    there = next(model.backbone.parameters()).device
     output: Tensor = model.backbone(
-        x.to(model.device, model.dtype),
-        torch.tensor([last], device=model.device),
-        context.to(model.device, model.dtype),
+        x.to(there, model.dtype), torch.tensor([last], device=there), context.to(there, model.dtype)
     )
     moved = (output.float().cpu() - x).mean()
     return "v_prediction" if float(moved) < -1 else "epsilon"

@@ -133,3 +133,26 @@ def test_the_collector_of_cycles_is_as_before_after_loading(tmp_path: Path) -> N
     with pytest.raises(CheckpointError):
         load_model(cut)
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("layout", ["folder", "single"])
+def test_weights_can_be_left_in_host_memory(layout: str) -> None:
+    path = getattr(system("sd1"), layout)
+    here, there = load_model(path), load_model(path, device="meta", offload=True)
+    assert there.device == torch.device("meta")
+    for network in ("backbone", "vae"):
+        wanted = getattr(here, network).state_dict()
+        for name, weight in getattr(there, network).state_dict().items():
+            assert torch.equal(weight, wanted[name]), name
+    assert there.text is not None
+    assert next(there.text.encoders[0].model.parameters()).device.type == "cpu"
+    assert there.noise_schedule == here.noise_schedule
+
+
+def test_an_infinite_weight_is_found_beside_the_loading(tmp_path: Path) -> None:
+    tensors = load_file(system("sd1").single)
+    name = next(key for key in tensors if key.startswith("model.diffusion_model.output_blocks"))
+    tensors[name].view(-1)[-1] = torch.inf
+    save_file(tensors, tmp_path / "broken.safetensors")
+    with pytest.raises(CheckpointError, match=rf"{name.split('.')[-2]}.*not finite as float32"):
+        load_model(tmp_path / "broken.safetensors")

@@ -41,6 +41,11 @@ def borders(*, seamless: bool) -> Iterator[None]:
 class Linear(nn.Linear):
     """A linear layer over the last dimension."""
 
+    def reset_parameters(self) -> None:
+        """Draw weights anew. Layers without memory have none to draw, and are many in a model."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
     def forward(self, input: Tensor) -> Tensor:
         """Map ... x in to ... x out."""
         if is_plain(input, self.weight):
@@ -50,6 +55,11 @@ class Linear(nn.Linear):
 
 class Conv2d(nn.Conv2d):
     """A convolution whose picture meets itself at opposite borders when that is asked for."""
+
+    def reset_parameters(self) -> None:
+        """Draw weights anew, unless the layer is without memory."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
 
     def forward(self, input: Tensor) -> Tensor:
         """Map N x in x h x w to N x out x h' x w'."""
