@@ -118,6 +118,7 @@ class EngineConfig(Section):
     max_batch: Annotated[int, Field(ge=1, le=256), Restart()] = 16
     threads: Annotated[int, Field(ge=0, le=256), Restart()] = 0
     deterministic: Annotated[Literal["strict", "fast"], Restart()] = "strict"
+    memory_gib: Annotated[float, Field(ge=0, le=4096, allow_inf_nan=False), Restart()] = 0.0
 
 
 class ModelConfig(Section):

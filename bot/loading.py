@@ -5,7 +5,8 @@ only when weights are loaded.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,12 @@ def describe_models(config: Config) -> dict[str, ModelInfo]:
     return found
 
 
-def load_configured(config: Config, alias: str, device: "Device") -> "Model":
-    """Load the weights of one configured model; DiffusionError when they cannot be."""
+def load_configured(
+    config: Config, alias: str, device: "Device", *, offload: bool = False
+) -> "Model":
+    """Load the weights of one configured model, with `offload` into host memory until somebody
+    asks for it; DiffusionError when they cannot be.
+    """
     from diffusion import load_model
 
     model = config.models[alias]
@@ -65,23 +70,28 @@ def load_configured(config: Config, alias: str, device: "Device") -> "Model":
         loras=model.loras,
         controls=model.controls,
         embeddings=model.embeddings,
+        offload=offload,
     )
 
 
 def load_engine(config: Config) -> "Engine":
     """Load the weights of every configured model into an engine. Seconds: call it in a thread."""
+    import torch
+
     from diffusion import Engine
     from diffusion.device import choose_devices
 
     settings = config.engine
     try:
         devices = choose_devices(settings.device, settings.dtype)
-        # A replica for every device: each takes the jobs of whoever has the least to do.
+        # A replica for every device: each takes the jobs of whoever has the least to do. Several
+        # models may be more than a GPU holds: the engine brings what fits, and changes the rest.
+        offload = len(config.models) > 1 and devices[0].device != "cpu"
         models = {
-            alias: [load_configured(config, alias, device) for device in devices]
+            alias: [load_configured(config, alias, device, offload=offload) for device in devices]
             for alias in config.models
         }
-    except DiffusionError as error:
+    except (DiffusionError, torch.OutOfMemoryError) as error:
         raise Exit(f"A model cannot be loaded: {error}") from error
     # Zero means all cores, which is what torch does when it is told nothing.
     return Engine(
@@ -89,7 +99,14 @@ def load_engine(config: Config) -> "Engine":
         max_batch=max(2, settings.max_batch),
         threads=settings.threads or None,
         deterministic=settings.deterministic,
+        memory=round(settings.memory_gib * 2**30) or None,
+        loaders={alias: partial(_load_again, config, alias, devices) for alias in config.models},
     )
+
+
+def _load_again(config: Config, alias: str, devices: Sequence["Device"], name: str) -> "Model":
+    """Load a model onto the device of this name, as it was loaded at the start."""
+    return load_configured(config, alias, next(d for d in devices if d.device == name))
 
 
 def environment() -> Mapping[str, str]:

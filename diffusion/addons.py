@@ -17,7 +17,7 @@ import torch
 from diffusion.adapters import Matched, PatchSet, load_lora, match, patched
 from diffusion.checkpoints import open_checkpoint
 from diffusion.checkpoints.load import load_part
-from diffusion.errors import CheckpointError, ParamsError
+from diffusion.errors import CheckpointError, OutOfMemoryError, ParamsError
 from diffusion.names import nearest
 from diffusion.networks.configs import ControlNetConfig
 from diffusion.networks.controlnet import ControlNet
@@ -48,12 +48,23 @@ def enumerate_files(folder: Path | None) -> dict[str, Path]:
     return found
 
 
+def _file_bytes(path: Path) -> int:
+    """Return a file's size, 0 once it is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 @dataclass(slots=True, eq=False)
 class Addons:
-    """The add-ons of one model: tables of files, and those that have been read."""
+    """The add-ons of one model: tables of files, and those that have been read. bytes: what these
+    take in memory, LoRAs as much as their files.
+    """
 
     loras: Mapping[str, Path] = field(default_factory=dict)
     controls: Mapping[str, Path] = field(default_factory=dict)
+    bytes: int = field(default=0, init=False)
     _read_loras: OrderedDict[str, Matched] = field(default_factory=OrderedDict)
     _read_controls: OrderedDict[str, ControlNet] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -105,6 +116,9 @@ class Addons:
             table.move_to_end(name)
             if len(table) > most:
                 table.popitem(last=False)
+            weights = [p for net in self._read_controls.values() for p in net.parameters()]
+            files = [self.loras[name] for name in self._read_loras]
+            self.bytes = sum(p.nbytes for p in weights) + sum(map(_file_bytes, files))
             return found
 
 
@@ -126,7 +140,13 @@ def load_controlnet(path: Path, model: "Model") -> ControlNet:
             )
     with torch.device("meta"):
         network = ControlNet(config)
-    load_part(part, network, model.device, model.dtype)
+    try:
+        load_part(part, network, model.device, model.dtype)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"the ControlNet {path.name!r} does not fit into the device's memory ({error}); "
+            "use fewer at once, or a smaller model."
+        ) from None
     return network.eval().requires_grad_(False)
 
 

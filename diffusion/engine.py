@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeAlias
 
+import torch
 from PIL import Image
 
 from diffusion.addons import read_ahead
@@ -25,6 +26,7 @@ from diffusion.lane import Lane
 from diffusion.machine import Machine, Tail
 from diffusion.model import Model
 from diffusion.params import Params
+from diffusion.residency import Residency, residency_for
 from diffusion.step import Step
 
 _Answer: TypeAlias = "Step | BaseException"
@@ -129,7 +131,9 @@ class Engine:
     the most rows in one forward pass; `threads` sets how many cores the operators use (None:
     torch's own choice). `deterministic`: "strict" gives every picture the bits it has alone,
     whatever the company; "fast" lets them differ in the last place, where that is quicker. `tail`
-    is as for `Machine`.
+    is as for `Machine`. `memory` is the most bytes to use on each device (None: what is free).
+    `loaders` load an alias's model again onto a device given by name, so that it need not stay in
+    host memory where others want that too.
     """
 
     def __init__(
@@ -140,6 +144,8 @@ class Engine:
         threads: int | None = None,
         deterministic: Deterministic = "strict",
         tail: Tail | None = None,
+        memory: int | None = None,
+        loaders: Mapping[str, Callable[[str], Model]] | None = None,
     ) -> None:
         if max_batch < 2:
             raise ValueError(f"max_batch is {max_batch}; a guided picture needs at least 2 rows")
@@ -150,15 +156,25 @@ class Engine:
         devices = {str(m.device) for replicas in self._replicas.values() for m in replicas}
         self._lanes = {
             device: Lane(
-                Machine(max_batch=max_batch, deterministic=deterministic, tail=tail),
+                Machine(
+                    max_batch=max_batch,
+                    deterministic=deterministic,
+                    tail=tail,
+                    residency=residency_for(torch.device(device), budget=memory),
+                ),
                 name=f"easel-{device}",
                 threads=threads,
             )
             for device in sorted(devices)
         }
-        for model in (each for replicas in self._replicas.values() for each in replicas):
-            # Its weights are there already, and take room from everybody's work.
-            self._lanes[str(model.device)].machine.room.books(model).adopt(model)
+        for alias, replicas in self._replicas.items():
+            again = (loaders or {}).get(alias)
+            for model in replicas:
+                # Weights that are there already take room from everybody's work.
+                loader = None if again is None else partial(again, str(model.device))
+                self._books(model).adopt(model, loader=loader)
+        for books in {self._books(m) for replicas in self._replicas.values() for m in replicas}:
+            books.preload()
         self._running = False
 
     async def __aenter__(self) -> Self:
@@ -234,6 +250,9 @@ class Engine:
         task = loop.run_in_executor(None, reading)
         task.add_done_callback(lambda _: _entered(submission, add))
         return submission
+
+    def _books(self, model: Model) -> Residency:
+        return self._lanes[str(model.device)].machine.room.books(model)
 
     def _route(self, alias: str) -> tuple[Model, Lane]:
         """Return the replica of a model whose device has the least left to do."""

@@ -48,6 +48,13 @@ class Hoisted:
                 self.bytes -= _size(self._rows.popitem(last=False)[1])
         return made
 
+    def clear(self) -> None:
+        """Forget everything: the model's weights leave the device, and others want its memory."""
+        with self._lock:
+            self._rows.clear()
+            self._stacks.clear()
+            self.bytes = 0
+
     def stacked(self, rows: Sequence[Rows]) -> list[Tensor]:
         """Return the rows' tensors stacked, place by place; the same company finds its stack."""
         # Objects, not numbers: what is kept here keeps them alive, so no address is used twice.

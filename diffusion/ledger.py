@@ -1,11 +1,11 @@
 """What fits on a device: a ledger of bytes that is asked before work begins.
 
-Entries are what stays (weights, hoisted keys and values) and what passes need while they run
-(activations of a number of rows, a tile being decoded). Promises: a job that can never fit is
-refused before any work, with its size and what to do; a batch is never larger than the room for it;
-the tiles of a picture depend on its size, its model and the budget, never on the company. Before
-the first pass its bytes are estimated (`diffusion.footprints`); on CUDA the measured peak replaces
-that. Never moves a tensor: `diffusion.residency` does.
+Entries are what stays (weights, keys and values, add-ons, recordings, pictures under way) and what
+passes need while they run (activations of a number of rows, a tile being decoded). Promises: a job
+that can never fit is refused before any work, with its size and what to do; a batch is never larger
+than the room for it; the tiles of a picture depend on its size, its model and the budget, never on
+the company. Before the first pass its bytes are estimated (`diffusion.footprints`); on CUDA the
+measured peak replaces that. Never moves a tensor: `diffusion.residency` does.
 
 On a CPU weights are no entry: they are mapped files, which count as available and are dropped and
 read again as the kernel likes, or were cast before the budget was measured.
@@ -87,7 +87,6 @@ class Ledger:
 
     def rows_that_fit(self, model: "Model", kind: "Kind", most: int) -> int:
         """Return how many rows of a kind fit beside what is held, at most `most`; 0: none do."""
-        self.hold(("hoisted", id(model.backbone)), model.hoisted.bytes)
         free = self.free
         fitting = (rows for rows in range(most, 0, -1) if self.pass_need(model, kind, rows) <= free)
         return next(fitting, 0)

@@ -179,6 +179,9 @@ class Machine:
                 if kind is None:
                     kind = own
                     cap = job.model.measured.pace.cap(own, self.max_batch)
+                    graphs = self.graphs.get(job.model.backbone)
+                    self.room.note_kept(job.model, graphs=0 if graphs is None else graphs.bytes)
+                    self.room.note_slots(job.model, self.pools.bytes)
                     cap = self.room.cap(job.model, own, cap)
                 if own == kind and (not chosen or rows + painting.rows <= cap):
                     chosen.append((job, painting))
@@ -261,8 +264,12 @@ class Machine:
                 yield job, _not_finite(job, answered)
 
     def _forget(self, model: Model) -> None:
-        """Drop the recordings of a network whose weights leave their places."""
+        """Drop what stays on the device beside a model whose weights leave their places: its
+        network's recordings, and what was computed from its weights.
+        """
         self.graphs.pop(model.backbone, None)
+        model.hoisted.clear()
+        self.room.note_kept(model, graphs=0)
 
     def _tail_of(self, model: Model) -> Tail:
         return self.tail or ("tables" if model.device.type == "cuda" else "coroutines")

@@ -10,6 +10,7 @@ Models on a CPU are always there: their weights are mapped files, which the kern
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol, TypeAlias
@@ -135,6 +136,18 @@ class Residency:
             one = self._found[key_of(model)] = self._first_seen(model, loader)
         one.loader = loader or one.loader
         one.need = max(one.need, need)
+
+    def preload(self) -> None:
+        """Bring the models that wait in host memory to the device, the first adopted first, as long
+        as they fit.
+        """
+        if self._mover is None:
+            return
+        for one in self._found.values():
+            if one.place is Place.HOST and one.nbytes <= self.ledger.free:
+                # What does not fit after all stays where it is until somebody asks for it.
+                with suppress(torch.OutOfMemoryError):
+                    self._bring(one, self._mover)
 
     def place(self, model: Model) -> Place:
         """Return where a model's weights are."""

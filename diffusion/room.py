@@ -70,6 +70,20 @@ class Room:
         # Less than a strict pass has is tried: the ladder of smaller things stands behind it.
         return max(min(BASE, most), books.ledger.rows_that_fit(model, kind, most))
 
+    def note_kept(self, model: Model, *, graphs: int) -> None:
+        """Write down what stays on the device beside a model's weights: keys and values, LoRAs and
+        ControlNets that were read, and `graphs` bytes of recordings.
+        """
+        books = self.books(model)
+        # On a CPU they are mapped files, like the weights.
+        addons = 0 if books.always else model.addons.bytes
+        kept = model.hoisted.bytes + addons + graphs
+        books.ledger.hold(("kept", key_of(model)), kept)
+
+    def note_slots(self, model: Model, nbytes: int) -> None:
+        """Write down what the pictures under way hold on a model's device."""
+        self.books(model).ledger.hold("slots", nbytes)
+
     def bring(self, model: Model) -> None:
         """Have a model's weights on the device; OutOfMemoryError or CheckpointError where they
         cannot be.

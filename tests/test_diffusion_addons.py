@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from diffusion import CheckpointError, Params, ParamsError, addons
+from diffusion import CheckpointError, OutOfMemoryError, Params, ParamsError, addons
 from diffusion.addons import Addons, Styles, enumerate_files, styles_for
 from diffusion.model import Model
 from tests.parity.pipelines import model
@@ -132,3 +132,28 @@ def test_files_are_kept_until_others_were_used_since(
     own.addons.lora("c", own)
     assert own.addons.lora("a", own) is first
     assert own.addons.lora("b", own) is not second
+
+
+def test_what_was_read_is_counted() -> None:
+    own = model("sd1", "folder")
+    fresh = replace(own, addons=Addons(loras=own.addons.loras, controls=own.addons.controls))
+    assert fresh.addons.bytes == 0
+    fresh.addons.lora("ink", fresh)
+    lora = fresh.addons.loras["ink"].stat().st_size
+    assert fresh.addons.bytes == lora
+    name = next(iter(fresh.addons.controls))
+    control = fresh.addons.control(name, fresh)
+    assert fresh.addons.bytes == lora + sum(p.nbytes for p in control.parameters())
+
+
+def test_a_controlnet_without_room_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("the device is full")
+
+    own = model("sd1", "folder")
+    fresh = replace(own, addons=Addons(controls=own.addons.controls))
+    monkeypatch.setattr(addons, "load_part", full)
+    name = next(iter(fresh.addons.controls))
+    with pytest.raises(OutOfMemoryError, match=rf"{name}.*does not fit .*use fewer"):
+        fresh.addons.control(name, fresh)
+    assert fresh.addons.bytes == 0

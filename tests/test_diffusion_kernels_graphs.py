@@ -18,6 +18,7 @@ class Notes:
 
     def __init__(self, *, fails: bool = False) -> None:
         self.fails = fails
+        self.bytes = 0
         self.recorded: list[tuple[int, ...]] = []
         self.replayed = 0
         self.statics: list[tuple[Tensor, ...]] = []
@@ -27,6 +28,7 @@ class Notes:
         if self.fails:
             raise RuntimeError("operation not permitted when stream is capturing")
         self.statics.append(tuple(inputs))
+        self.bytes += 1000
         output = torch.empty_like(function(*inputs))
 
         def replay() -> None:
@@ -58,10 +60,12 @@ def _no_gradients() -> object:
 def test_a_shape_is_recorded_the_third_time_and_then_replayed() -> None:
     notes, double = Notes(), Double()
     live = Graphs(notes)
+    assert live.bytes == 0
     for step in range(6):
         found = live.run("unet", double, torch.full((2, 3), float(step)))
         torch.testing.assert_close(found, torch.full((2, 3), 2.0 * step), rtol=0, atol=0)
         assert (len(notes.recorded), notes.replayed) == ((0, 0) if step < 2 else (1, step - 1))
+    assert live.bytes == 1000
 
 
 def test_inputs_are_copied_in_and_results_out() -> None:

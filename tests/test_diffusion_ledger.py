@@ -73,15 +73,6 @@ def test_rows_are_counted_by_their_bytes() -> None:
     assert crowded.rows_that_fit(model, kind(), 16) == 2
 
 
-def test_what_is_hoisted_takes_room() -> None:
-    model = fresh()
-    books = ledger(1 << 30)
-    before = books.free
-    model.hoisted.rows("key", lambda: (torch.zeros(1000),))
-    books.rows_that_fit(model, kind(), 2)
-    assert books.free == before - 4000
-
-
 def test_larger_longer_steered_and_seamless_passes_need_more() -> None:
     model, books = fresh(), ledger(0)
     plain = books.pass_need(model, kind(), 2)

@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffusion import CheckpointError, Model, Params, Step
+from diffusion import CheckpointError, Model, Params, Step, residency
 from diffusion.job import Job
 from diffusion.ledger import Ledger, weight_bytes
 from diffusion.loading import load_model
 from diffusion.machine import Machine
 from diffusion.residency import CudaMover, Place, Residency, key_of, residency_for
+from diffusion.residency import _nothing as nothing
 from diffusion.turns import PATIENCE
 from tests.tiny import tiny_folder, tiny_model
 
@@ -100,6 +101,66 @@ def test_on_a_cpu_everybody_is_always_there() -> None:
     assert found.place(one) is Place.DEVICE
     assert [p.data_ptr() for p in one.backbone.parameters()] == before
     assert not residency_for(torch.device("meta"), budget=5).always
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let weights that are away stand in the Copier's memory, though the device is called meta: no
+    tensor here can become one there.
+    """
+    monkeypatch.setattr(residency, "_nothing", lambda tensor, _: nothing(tensor, CPU))
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_models_left_in_host_memory_are_brought_as_far_as_they_fit() -> None:
+    copier = Copier()
+    found = books(2.5, copier=copier)
+    models = [load_model(tiny_folder(), device="meta", offload=True) for _ in range(3)]
+    before = [bits(one) for one in models]
+    for one in models:
+        found.adopt(one)
+    assert [found.place(one) for one in models] == [Place.HOST] * 3
+    assert found.ledger.held == 0
+    found.preload()
+    assert [found.place(one) for one in models] == [Place.DEVICE, Place.DEVICE, Place.HOST]
+    assert [bits(one) for one in models[:2]] == before[:2]
+    assert found.ledger.held == 2 * BYTES
+    # Their copies are there already: who leaves is not copied again.
+    found.acquire(models[2])
+    assert "host" not in copier.moves
+    assert [found.place(one) for one in models] == [Place.HOST, Place.DEVICE, Place.DEVICE]
+    assert bits(models[2]) == before[2]
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_device_that_is_full_already_lets_models_wait_in_host_memory() -> None:
+    copier = Copier(fails_after=3)
+    found = books(2.5, copier=copier)
+    one = load_model(tiny_folder(), device="meta", offload=True)
+    before = bits(one)
+    found.adopt(one)
+    found.preload()
+    assert found.place(one) is Place.HOST
+    assert found.ledger.held == 0
+    copier.fails_after = None
+    found.acquire(one)
+    assert bits(one) == before
+
+
+def test_who_leaves_takes_along_what_was_computed_from_its_weights() -> None:
+    models = [model() for _ in range(2)]
+    found = books(1.5)
+    found.ledger.budget = BYTES + 2 * found.ledger.least_need(models[0], PARAMS)
+    machine = Machine(max_batch=8, residency=found)
+    paint(machine, [machine.add(models[0], PARAMS)])
+    kept = models[0].hoisted.bytes
+    assert kept > 0
+    assert BYTES < found.ledger.held <= BYTES + kept
+    paint(machine, [machine.add(models[1], PARAMS)])
+    assert found.place(models[0]) is Place.HOST
+    assert models[0].hoisted.bytes == 0
+    assert found.ledger.held < 2 * BYTES
+    assert paint(machine, [machine.add(models[0], PARAMS)])[0] == alone(tiny_model(), PARAMS)
 
 
 def test_what_fits_stays() -> None:

@@ -1,5 +1,6 @@
 """What the row machine asks about memory, and what it does with the answers."""
 
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from unittest.mock import patch
@@ -13,7 +14,7 @@ from diffusion.kernels.graphs import graphs_for
 from diffusion.ledger import Ledger, weight_bytes
 from diffusion.machine import Machine
 from diffusion.pace import Pace
-from diffusion.residency import Residency
+from diffusion.residency import CudaMover, Residency
 from diffusion.room import Room
 from diffusion.rows import Kind
 from tests.test_diffusion_ledger import kind
@@ -85,6 +86,24 @@ def test_batches_are_no_larger_than_the_room_and_pictures_are_the_same() -> None
     machine.add(one, PARAMS)
     books.ledger.budget = room
     assert run(machine) == expected
+
+
+def test_what_stays_beside_the_weights_takes_room() -> None:
+    one, books = replace(tiny_model()), cpu_books(1 << 30)
+    room = Room(books, on_leave=lambda _: None)
+    one.hoisted.rows("key", lambda: (torch.zeros(1000),))
+    one.addons.bytes = 50
+    room.note_slots(one, 30)
+    room.note_kept(one, graphs=7)
+    assert books.ledger.held == 4000 + 7 + 30, "add-ons on a CPU are mapped files"
+    one.hoisted.clear()
+    room.note_slots(one, 0)
+    room.note_kept(one, graphs=0)
+    assert books.ledger.held == 0
+    device = torch.device("meta")
+    other = Residency(Ledger(device, budget=1 << 30), mover=CudaMover(device))
+    Room(other, on_leave=lambda _: None).note_kept(one, graphs=7)
+    assert other.ledger.held == 50 + 7
 
 
 def test_where_nothing_seems_to_fit_two_rows_are_tried() -> None:
@@ -177,3 +196,43 @@ def test_recordings_go_with_the_weights() -> None:
         machine.room.books(one).adopt(one)
     machine.room.bring(first)
     assert list(machine.graphs) == [first.backbone]
+
+
+async def test_an_engine_uses_no_more_than_it_is_given() -> None:
+    async with Engine({"emoji": tiny_model()}, memory=4 << 20) as engine:
+        with pytest.raises(OutOfMemoryError, match="the device has 4 MiB for it"):
+            await last(engine.submit(replace(PARAMS, width=512, height=512)))
+        await last(engine.submit(PARAMS))
+
+
+async def test_an_engine_loads_again_what_no_memory_has_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models, loads = {name: model() for name in "ab"}, []
+    need = Ledger(torch.device("meta"), budget=0).least_need(models["a"], PARAMS)
+
+    def books(device: torch.device, *, budget: int | None) -> Residency:
+        assert (device, budget) == (CPU, 5)
+        ledger = Ledger(torch.device("meta"), budget=weight_bytes(models["a"]) + 2 * need)
+        return Residency(ledger, mover=Copier(), host_budget=0)
+
+    def loader(name: str) -> Callable[[str], Model]:
+        def load(device: str) -> Model:
+            loads.append((name, device))
+            return model()
+
+        return load
+
+    monkeypatch.setattr("diffusion.engine.residency_for", books)
+    found = []
+    async with Engine(models, memory=5, loaders={name: loader(name) for name in "ab"}) as engine:
+        for name in "abab":
+            found.append(await last(engine.submit(replace(PARAMS, model=name))))
+    assert len(set(found)) == 1
+    assert loads == [("b", "cpu"), ("a", "cpu"), ("b", "cpu")]
+
+
+async def last(steps: AsyncIterator[Step]) -> bytes:
+    """Return the pictures of a job's last step."""
+    *_, step = [step async for step in steps]
+    return b"".join(picture.tobytes() for picture in step.pictures or ())

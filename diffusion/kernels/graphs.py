@@ -41,7 +41,11 @@ class Recording:
 
 
 class Recorder(Protocol):
-    """Records a pass over inputs whose memory stays where it is."""
+    """Records a pass over inputs whose memory stays where it is. bytes: what all its recordings
+    keep from everybody else.
+    """
+
+    bytes: int
 
     def record(self, function: Pass, inputs: Sequence[Tensor]) -> Recording:
         """Record without running. Raises RuntimeError when the pass cannot be recorded."""
@@ -51,14 +55,17 @@ class CudaRecorder:
     """Record CUDA graphs that share one pool of memory."""
 
     def __init__(self) -> None:
+        self.bytes = 0
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, function: Pass, inputs: Sequence[Tensor]) -> Recording:
         """Capture on a stream of its own. Raises RuntimeError, also for want of memory."""
-        graph = torch.cuda.CUDAGraph()
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.memory_reserved()
         # Other threads may go on allocating: only this one must keep to what a graph can hold.
         with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
             output = function(*inputs)
+        # The pool of the recordings only grows; what one of them leaves, the next one takes.
+        self.bytes += max(0, torch.cuda.memory_reserved() - before)
         return Recording(output=output, replay=graph.replay)
 
 
@@ -85,6 +92,11 @@ class Graphs:
     def live(self) -> int:
         """How many recordings there are."""
         return len(self._live)
+
+    @property
+    def bytes(self) -> int:
+        """What recordings take on the device."""
+        return 0 if self._recorder is None else self._recorder.bytes
 
     def run(self, key: Hashable | None, function: Pass, *inputs: Tensor) -> Tensor:
         """Return function(*inputs), by a replay if this key and these shapes have been recorded.
