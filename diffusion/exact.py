@@ -5,6 +5,8 @@ batch, and two kernels add up in two orders. Promises, in strict mode: whatever 
 its bits are those that it has in a batch of `base` rows. A size that was never tried is tried on
 the first rows that want it, beside batches of `base`; it is used from then on if every bit agrees,
 and never again if one does not. Kernels are chosen by shapes, not by numbers, so one trial tells.
+The same is done, product by product, for what LoRAs add to some of the rows (`adapters.batched`):
+that depends on how many rows have one, and would make kinds of rows without number.
 
 ## Why the base is two
 With one row, linear layers become products of a matrix and a vector, and take another path than

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from diffusion.adapters import stacks_of
 from diffusion.addons import styles_for
 from diffusion.errors import DiffusionError, NumericalError, OutOfMemoryError
 from diffusion.exact import Deterministic
@@ -269,6 +270,7 @@ class Machine:
         """
         self.graphs.pop(model.backbone, None)
         model.hoisted.clear()
+        stacks_of(model.backbone).clear()
         self.room.note_kept(model, graphs=0)
 
     def _tail_of(self, model: Model) -> Tail:

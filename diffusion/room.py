@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, suppress
 
 import torch
 
+from diffusion.adapters import stacks_of
 from diffusion.errors import DiffusionError, OutOfMemoryError
 from diffusion.exact import BASE
 from diffusion.job import Job
@@ -77,7 +78,7 @@ class Room:
         books = self.books(model)
         # On a CPU they are mapped files, like the weights.
         addons = 0 if books.always else model.addons.bytes
-        kept = model.hoisted.bytes + addons + graphs
+        kept = model.hoisted.bytes + stacks_of(model.backbone).bytes + addons + graphs
         books.ledger.hold(("kept", key_of(model)), kept)
 
     def note_slots(self, model: Model, nbytes: int) -> None:

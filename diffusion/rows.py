@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion.adapters import patched, patched_rows
 from diffusion.addons import Styles
 from diffusion.conditions import Condition
-from diffusion.exact import Deterministic, run_exactly
+from diffusion.exact import Certificates, Deterministic, run_exactly
 from diffusion.hoisted import Rows as Hoist
 from diffusion.job import Hint, Job, Pass
 from diffusion.kernels.graphs import Graphs
@@ -104,10 +104,11 @@ def predict(
     rows = [row for member in batch for row in _rows_of(*member)]
     with borders(seamless=seamless):
         # A recording remembers the borders it was made with.
-        network = _Network(model, rows, x, graphs, seamless)
-        if deterministic == "fast":
+        certificates = model.measured.certificates if deterministic == "strict" else None
+        network = _Network(model, rows, x, graphs, seamless, certificates)
+        if certificates is None:
             return network(list(range(len(rows)))), False
-        return run_exactly(network, len(rows), kind_of(*batch[0]), model.measured.certificates)
+        return run_exactly(network, len(rows), kind_of(*batch[0]), certificates)
 
 
 def hoist(job: Job, of: Pass) -> Iterator[None]:
@@ -163,12 +164,14 @@ class _Network:
         x: Tensor,
         graphs: Graphs | None,
         key: Hashable,
+        certificates: Certificates | None,
     ) -> None:
         self._model = model
         self._rows = rows
         self._x = x
         self._graphs = graphs
         self._key = key
+        self._certificates = certificates
         self._times = [_time_row(model, row) for row in rows]
         self._contexts = [_context_row(model, row) for row in rows]
 
@@ -184,7 +187,7 @@ class _Network:
         styles = [self._rows[i].styles.backbone for i in numbers]
         if self._graphs is not None and control is None and not any(styles):
             return self._graphs.run(self._key, self._plain, x, times, *contexts)
-        with patched_rows(model.backbone, styles):
+        with patched_rows(model.backbone, styles, self._certificates):
             return model.backbone.run(x, times, contexts, control=control)
 
     def _plain(self, x: Tensor, times: Tensor, *contexts: Tensor) -> Tensor:

@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion.adapters import Matched, PatchSet, load_lora, match, patched, patched_rows
+from diffusion.adapters.patches import LowRank
 from diffusion.networks.configs import UNetConfig
 from diffusion.networks.unet import UNet
 from tests.parity.twins import fill
@@ -178,3 +179,25 @@ def test_patches_of_rows_are_gone_after_an_error_and_are_checked(
         patched_rows(unet, [[(matched.unet, math.inf)]]),
     ):
         pass
+
+
+def test_only_layers_that_multiply_positions_have_factors_to_share() -> None:
+    """Others keep their own operation, whose window the first factor has."""
+    x = torch.randn(1, 24, 5, 6)
+    for layer in (
+        nn.Conv2d(24, 32, 1, stride=2),
+        nn.Conv2d(24, 32, 1, padding=1),
+        nn.Conv2d(24, 32, 3),
+    ):
+        parts = {"down": torch.randn(3, *layer.weight.shape[1:]), "up": torch.randn(32, 3)}
+        patch = LowRank(layer, parts, None)
+        assert patch.factors is None
+        assert patch.added(x).shape == layer(x).shape
+    point = nn.Conv2d(24, 32, 1)
+    parts = {"down": torch.randn(3, 24, 1, 1), "up": torch.randn(32, 3, 1, 1)}
+    factors = LowRank(point, parts, 1.5).factors
+    assert factors is not None
+    assert [tuple(factor.shape) for factor in factors] == [(8, 24), (32, 8)]
+    change = parts["up"].flatten(1) @ parts["down"].flatten(1) / 2
+    torch.testing.assert_close(factors[1] @ factors[0], change)
+    assert LowRank(point, parts | {"mid": torch.randn(3, 3, 1, 1)}, 1.5).factors is None

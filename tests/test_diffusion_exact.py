@@ -4,13 +4,19 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from diffusion import Engine
+from diffusion import Engine, Model, Params, Step
+from diffusion.addons import enumerate_files
+from diffusion.bench.instant import always_full
+from diffusion.bench.loras import with_loras
 from diffusion.exact import Certificates, run_exactly, same_bits
+from diffusion.machine import Machine
+from diffusion.rows import Kind
 from tests.companies import alone, audit, guest
 from tests.tiny import tiny_model
 
@@ -106,6 +112,56 @@ def test_bits_are_compared_not_numbers() -> None:
     assert same_bits(nan, nan.clone())
     assert not same_bits(torch.tensor([0.0]), torch.tensor([-0.0]))
     assert not same_bits(torch.zeros(2), torch.zeros(2, 1))
+
+
+def styled_model(folder: Path, ranks: Sequence[int]) -> Model:
+    """The tiny model with a LoRA of each rank, called r1, r8 and so on."""
+    model = tiny_model()
+    for rank in ranks:
+        own = folder / str(rank)
+        own.mkdir()
+        with_loras(model, own, 1, rank=rank)
+        (own / "style0.safetensors").rename(own / f"r{rank}.safetensors")
+    return replace(model, addons=replace(model.addons, loras=enumerate_files(folder)))
+
+
+def paint(model: Model, jobs: Sequence[Params]) -> list[list[bytes]]:
+    """Paint jobs side by side; return the pictures of each."""
+    machine = Machine(max_batch=16)
+    found: dict[int, list[bytes]] = {}
+    numbers = {machine.add(model, params): number for number, params in enumerate(jobs)}
+    while machine.busy:
+        for job, answer in machine.tick():
+            assert isinstance(answer, Step)
+            if answer.pictures is not None:
+                found[numbers[job]] = [picture.tobytes() for picture in answer.pictures]
+    return [found[number] for number in range(len(jobs))]
+
+
+@pytest.mark.parametrize("limit", [None, 1, 3])
+def test_loras_of_many_ranks_beside_each_other_change_no_byte(
+    limit: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where products of more than `limit` rows round otherwise than others."""
+    if limit is not None:
+        real = torch.bmm
+        monkeypatch.setattr(torch, "bmm", lambda a, b: real(a, b) * (1 + 1e-3 * (len(a) > limit)))
+    model = always_full(styled_model(tmp_path, (1, 8, 12)))
+    base = Params(prompt="a red heart", width=32, height=32, steps=3, images=1)
+    tags = ["", "<lora:r1:1>", "<lora:r8:0.7>", "<lora:r12:1>", "<lora:r8:0.7><lora:r12:-1>", ""]
+    jobs = [
+        replace(base, prompt=f"{base.prompt} {tag}", seed=seed, images=1 + seed % 2)
+        for seed, tag in enumerate([*tags, *tags[:3]])
+    ]
+    together = paint(model, jobs)
+    assert len({pictures[0] for pictures in together}) == len(jobs)
+    for params, pictures in zip(jobs, together, strict=True):
+        assert paint(always_full(model), [params]) == [pictures], params.prompt
+    known = model.measured.certificates
+    assert known.refused or limit != 3
+    # Mixed up rows would be found out by the trial of the whole pass, and painted two by two.
+    assert not any(isinstance(kind, Kind) for kind in known.refused)
+    assert any(isinstance(kind, Kind) for kind in known.agreeing)
 
 
 async def test_companies_in_the_engines_own_thread() -> None:

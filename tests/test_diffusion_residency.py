@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import Tensor
 
 from diffusion import CheckpointError, Model, Params, Step, residency
+from diffusion.adapters import stacks_of
 from diffusion.job import Job
 from diffusion.ledger import Ledger, weight_bytes
 from diffusion.loading import load_model
@@ -148,17 +150,21 @@ def test_a_device_that_is_full_already_lets_models_wait_in_host_memory() -> None
 
 
 def test_who_leaves_takes_along_what_was_computed_from_its_weights() -> None:
+    asked = Mock(return_value={})
     models = [model() for _ in range(2)]
     found = books(1.5)
     found.ledger.budget = BYTES + 2 * found.ledger.least_need(models[0], PARAMS)
     machine = Machine(max_batch=8, residency=found)
     paint(machine, [machine.add(models[0], PARAMS)])
+    stacks_of(models[0].backbone).company("key", None, dict)
     kept = models[0].hoisted.bytes
     assert kept > 0
     assert BYTES < found.ledger.held <= BYTES + kept
     paint(machine, [machine.add(models[1], PARAMS)])
     assert found.place(models[0]) is Place.HOST
     assert models[0].hoisted.bytes == 0
+    assert stacks_of(models[0].backbone).company("key", None, asked) is not None
+    assert asked.call_count == 1, "its stacks were forgotten"
     assert found.ledger.held < 2 * BYTES
     assert paint(machine, [machine.add(models[0], PARAMS)])[0] == alone(tiny_model(), PARAMS)
 

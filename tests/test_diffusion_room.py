@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from diffusion import Engine, Model, OutOfMemoryError, Params, Step
+from diffusion.adapters.batched import Stacks
 from diffusion.kernels.graphs import graphs_for
 from diffusion.ledger import Ledger, weight_bytes
 from diffusion.machine import Machine
@@ -94,8 +95,9 @@ def test_what_stays_beside_the_weights_takes_room() -> None:
     one.hoisted.rows("key", lambda: (torch.zeros(1000),))
     one.addons.bytes = 50
     room.note_slots(one, 30)
-    room.note_kept(one, graphs=7)
-    assert books.ledger.held == 4000 + 7 + 30, "add-ons on a CPU are mapped files"
+    with patch.object(Stacks, "bytes", 600):
+        room.note_kept(one, graphs=7)
+    assert books.ledger.held == 4000 + 600 + 7 + 30, "add-ons on a CPU are mapped files"
     one.hoisted.clear()
     room.note_slots(one, 0)
     room.note_kept(one, graphs=0)

@@ -4,6 +4,9 @@ Promises: a patch adds to the output of its layer inside `with patched(...)` of 
 task, and nowhere else; no parameter is ever written, so leaving the block gives back the very bits
 of before. Never knows files or names.
 
+Rows of one pass may have patches of their own: see `batched` for how those of low rank share their
+products.
+
 Why hooks: merging a LoRA into the weights costs a copy of them, cannot be undone exactly in half
 precision, and would change the picture of everybody whose job runs on the same model.
 """
@@ -15,18 +18,28 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from diffusion.adapters.batched import Company, bucket_of, stacks_of
 from diffusion.adapters.formulas import Parts, decomposed, delta, scale
+from diffusion.exact import Certificates
 from diffusion.networks.convolution import Conv2d
 
 
 class Patch(Protocol):
-    """One change of one layer, already in the layer's precision and on its device."""
+    """One change of one layer, already in the layer's precision and on its device.
+
+    factors: down, b x in, and up, out x b, where the change is up (down x) at every position and no
+    more; b is a rank that many patches share, and the factors are zero beyond their own.
+    """
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """Return what can be multiplied beside other rows' factors; None for other kinds."""
 
     def added(self, x: Tensor) -> Tensor:
         """Return what comes on top of the layer's output for its input x, at strength 1."""
@@ -37,23 +50,31 @@ class LowRank:
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, parts: Parts, alpha: float | None) -> None:
         down, up = parts["down"], parts["up"].flatten(1)
-        rank = down.shape[0]
-        self._scale = scale(alpha, rank)
+        rank = len(down)
+        up = _scaled(up, scale(alpha, rank))
+        self.factors: tuple[Tensor, Tensor] | None = None
+        if "mid" not in parts and _is_by_position(layer):
+            spare = bucket_of(rank) - rank
+            down = functional.pad(down.flatten(1), (0, 0, 0, spare)).to(layer.weight)
+            up = functional.pad(up, (0, spare)).to(layer.weight)
+            self.factors = down.detach(), up.detach()
         if isinstance(layer, nn.Linear):
             stages: list[nn.Module] = [_linear(down.flatten(1)), _linear(up)]
         elif "mid" in parts:
             stages = [_point(down.flatten(1)), _like(layer, parts["mid"]), _point(up)]
         else:
-            stages = [_like(layer, down.reshape(rank, *layer.weight.shape[1:])), _point(up)]
+            stages = [_like(layer, down.reshape(-1, *layer.weight.shape[1:])), _point(up)]
         self._stages = nn.Sequential(*stages).to(layer.weight)
 
     def added(self, x: Tensor) -> Tensor:
         """Return scale up(down(x)), in the shape of the layer's output."""
-        return cast(Tensor, self._stages(x) * self._scale)
+        return cast(Tensor, self._stages(x))
 
 
 class Full:
     """A change of the whole weight, computed from its factors when it is first needed."""
+
+    factors: Final = None
 
     def __init__(
         self, layer: nn.Linear | nn.Conv2d, kind: str, parts: Parts, alpha: float | None
@@ -92,6 +113,8 @@ class Full:
 class Bias:
     """A change of a bias."""
 
+    factors: Final = None
+
     def __init__(self, layer: nn.Linear | nn.Conv2d, bias: Tensor) -> None:
         shape = (-1,) if isinstance(layer, nn.Linear) else (-1, 1, 1)
         self._bias = bias.to(layer.weight).reshape(shape)
@@ -103,6 +126,8 @@ class Bias:
 
 class Norm:
     """A change of the scale and the shift of a norm."""
+
+    factors: Final = None
 
     def __init__(
         self, layer: nn.GroupNorm | nn.LayerNorm, weight: Tensor | None, bias: Tensor | None
@@ -134,8 +159,7 @@ class PatchSet:
 
 Active = Mapping[nn.Module, tuple[tuple[Patch, float], ...]]
 _ACTIVE: ContextVar[Active] = ContextVar("patches", default=MappingProxyType({}))
-ByRow = Mapping[nn.Module, tuple[tuple[int, Patch, float], ...]]
-_ROWS: ContextVar[ByRow] = ContextVar("rows", default=MappingProxyType({}))
+_ROWS: ContextVar[tuple[Company, Certificates | None] | None] = ContextVar("rows", default=None)
 _INSTALLING = threading.Lock()
 
 
@@ -165,26 +189,43 @@ def patched(network: nn.Module, patches: Sequence[tuple[PatchSet, float]]) -> It
 
 @contextmanager
 def patched_rows(
-    network: nn.Module, rows: Sequence[Sequence[tuple[PatchSet, float]]]
+    network: nn.Module,
+    rows: Sequence[Sequence[tuple[PatchSet, float]]],
+    certificates: Certificates | None = None,
 ) -> Iterator[None]:
     """Apply to every row of a forward pass its own patch sets, each times its weight.
 
-    The network must be given exactly these rows. Each is patched by itself, at one shape, so what
-    it gets does not depend on the others'. Raises ValueError as `patched` does.
+    The network must be given exactly these rows; those without a patch are left alone. With
+    `certificates` a row gets the same bits whatever the others are; without, they may differ in the
+    last place. Raises ValueError as `patched` does.
     """
-    found: dict[nn.Module, tuple[tuple[int, Patch, float], ...]] = {}
-    for number, patches in enumerate(rows):
+    for patches in rows:
         for patch_set, weight in patches:
             _check(patch_set, network, weight)
-            install(patch_set)
-            for layer, changes in patch_set.layers.items():
-                own = tuple((number, change, weight) for change in changes if weight)
-                found[layer] = found.get(layer, ()) + own
-    token = _ROWS.set(found)
+    company = None
+    if any(weight for patches in rows for _, weight in patches):
+        # By the address of what a patch set changes: a company keeps that, and not the network.
+        key = tuple(tuple((id(p.layers), weight) for p, weight in patches) for patches in rows)
+        held = [p.layers for patches in rows for p, _ in patches]
+        company = stacks_of(network).company(key, held, lambda: _by_layer(rows))
+    token = _ROWS.set(None if company is None else (company, certificates))
     try:
         yield
     finally:
         _ROWS.reset(token)
+
+
+def _by_layer(
+    rows: Sequence[Sequence[tuple[PatchSet, float]]],
+) -> dict[nn.Module, list[tuple[int, Patch, float]]]:
+    """Return what every layer is changed by, and make the layers ask for it."""
+    found: dict[nn.Module, list[tuple[int, Patch, float]]] = {}
+    for number, patches in enumerate(rows):
+        for patch_set, weight in patches:
+            install(patch_set)
+            for layer, changes in patch_set.layers.items() if weight else ():
+                found.setdefault(layer, []).extend((number, each, weight) for each in changes)
+    return found
 
 
 def _check(patch_set: PatchSet, network: nn.Module, weight: float) -> None:
@@ -208,14 +249,25 @@ def install(patch_set: PatchSet) -> None:
 def _add_patches(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
     for patch, weight in _ACTIVE.get().get(layer, ()):
         output = output + patch.added(inputs[0]) * weight
-    rows = _ROWS.get().get(layer)
-    if rows:
-        # The output is nobody else's yet.
-        output = output.clone() if output.requires_grad else output
-        for number, patch, weight in rows:
-            own = slice(number, number + 1)
-            output[own] += patch.added(inputs[0][own]) * weight
+    rows = _ROWS.get()
+    if rows is not None:
+        company, certificates = rows
+        output = company.add(layer, inputs[0], output, certificates)
     return output
+
+
+def _is_by_position(layer: nn.Linear | nn.Conv2d) -> bool:
+    """Whether a layer multiplies every position by its weight, and does no more."""
+    if isinstance(layer, nn.Linear):
+        return True
+    is_point = layer.kernel_size == layer.stride == (1, 1) and layer.groups == 1
+    return is_point and layer.padding == (0, 0)
+
+
+def _scaled(up: Tensor, factor: float) -> Tensor:
+    # In half precision small factors would lose digits before they are rounded.
+    wide = torch.promote_types(up.dtype, torch.float32)
+    return up if factor == 1 else up.to(wide) * factor
 
 
 def _linear(weight: Tensor) -> nn.Linear:
