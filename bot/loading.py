@@ -76,8 +76,6 @@ def load_configured(
 
 def load_engine(config: Config) -> "Engine":
     """Load the weights of every configured model into an engine. Seconds: call it in a thread."""
-    import torch
-
     from diffusion import Engine
     from diffusion.device import choose_devices
 
@@ -91,7 +89,7 @@ def load_engine(config: Config) -> "Engine":
             alias: [load_configured(config, alias, device, offload=offload) for device in devices]
             for alias in config.models
         }
-    except (DiffusionError, torch.OutOfMemoryError) as error:
+    except DiffusionError as error:
         raise Exit(f"A model cannot be loaded: {error}") from error
     # Zero means all cores, which is what torch does when it is told nothing.
     return Engine(

@@ -18,6 +18,7 @@ from diffusion.adapters import Matched, PatchSet, load_lora, match, patched
 from diffusion.checkpoints import open_checkpoint
 from diffusion.checkpoints.load import load_part
 from diffusion.errors import CheckpointError, OutOfMemoryError, ParamsError
+from diffusion.kernels.layout import arrange
 from diffusion.names import nearest
 from diffusion.networks.configs import ControlNetConfig
 from diffusion.networks.controlnet import ControlNet
@@ -142,6 +143,7 @@ def load_controlnet(path: Path, model: "Model") -> ControlNet:
         network = ControlNet(config)
     try:
         load_part(part, network, model.device, model.dtype)
+        arrange(network, model.device, model.dtype)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"the ControlNet {path.name!r} does not fit into the device's memory ({error}); "

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from diffusion.addons import Addons, enumerate_files
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
 from diffusion.checkpoints.load import Checking, load_part
-from diffusion.errors import CheckpointError
+from diffusion.errors import CheckpointError, OutOfMemoryError
 from diffusion.foreign import info_of
 from diffusion.foreign_text import load_text
 from diffusion.info import ModelInfo, describe_model, is_shipped_format, model_path
+from diffusion.kernels.layout import arrange
 from diffusion.model import (
     Backbone,
     FirstStage,
@@ -90,28 +91,51 @@ def load_model(
     `embeddings` the folders of what its jobs may ask for by name. `offload` leaves the weights in
     host memory, mapped from their files where these hold them as wanted: an `Engine` brings them to
     `device` when somebody asks for the model. Raises UnknownModelError when there is no such model,
-    CheckpointError when its files are missing, damaged, or no model.
+    CheckpointError when its files are missing, damaged, or no model, OutOfMemoryError when the
+    device has no room for it.
     """
     target, precision = torch.device(device), _dtype(dtype)
     home = torch.device("cpu") if offload else target
     addons = Addons(loras=enumerate_files(_path(loras)), controls=enumerate_files(_path(controls)))
     path = model_path(source)
-    if is_shipped_format(path):
-        small = load_shipped(describe_model(path), addons, device=home, dtype=precision)
-        return replace(small, device=target)
+    try:
+        if is_shipped_format(path):
+            small = load_shipped(describe_model(path), addons, device=home, dtype=precision)
+            model = replace(small, device=target)
+        else:
+            model = _foreign(
+                path, addons, target, precision,
+                home=home, prediction_type=prediction_type, vae=_path(vae),
+                preview=_path(preview), embeddings=_path(embeddings),
+            )  # fmt: skip
+        arrange(model.backbone, target, precision)
+        arrange(model.vae, target, model.vae_dtype)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{path} does not fit into the memory of {device} ({error}); choose a smaller model."
+        ) from None
+    return model
+
+
+def _foreign(
+    path: Path, addons: Addons, target: torch.device, precision: torch.dtype,
+    *, home: torch.device, prediction_type: str | None, vae: Path | None,
+    preview: Path | None, embeddings: Path | None,
+) -> Model:  # fmt: skip
+    """Load somebody else's checkpoint for a device, its weights into `home`."""
     with _collector_paused():
         found = open_checkpoint(path)
         if vae is not None:
             # Its own, if it has one, is not even read.
-            found = replace(found, parts={**found.parts, "vae": _own_vae(Path(vae))})
+            found = replace(found, parts={**found.parts, "vae": _own_vae(vae)})
         info = info_of(found)
         with Checking() as checking:
             model = _assemble(
                 found, info, addons, target, precision, checking,
-                home=home, embeddings=_path(embeddings),
+                home=home, embeddings=embeddings,
             )  # fmt: skip
         if preview is not None:
-            model = replace(model, preview=_own_preview(Path(preview)))
+            model = replace(model, preview=_own_preview(preview))
     wanted = prediction_type or found.prediction_type or _try_prediction(model)
     if wanted not in PREDICTION_TYPES:
         raise CheckpointError(

@@ -19,6 +19,7 @@ from diffusion.exact import Deterministic
 from diffusion.job import Job
 from diffusion.kernels import combine_and_step, gather_scaled
 from diffusion.kernels.graphs import Graphs
+from diffusion.kernels.layout import layout_of
 from diffusion.model import Model
 from diffusion.rows import Kind, kind_of, predict
 from diffusion.slot_painting import SlotPainting
@@ -85,19 +86,21 @@ def _seen(paintings: Sequence[SlotPainting]) -> Tensor:
 
 def _inputs(model: Model, paintings: Sequence[SlotPainting], x: Tensor) -> Tensor:
     """Return the network's rows, R x C x h x w in its precision: c_in x (Karras et al. 2022,
-    equation 7), and for an inpainting network what it sees beside.
+    equation 7), and for an inpainting network what it sees beside; laid out as its weights are.
     """
     pictures = [i for i, painting in enumerate(paintings) for _ in range(painting.rows)]
     scales = [input_scale(painting.sigma) for painting in paintings]
     numbers, factors = upload(
         model.device, torch.tensor(pictures), torch.tensor([scales[i] for i in pictures])
     )
-    rows = gather_scaled(x, numbers, factors, model.dtype)
+    layout = layout_of(model.backbone)
+    last = layout is torch.channels_last
+    rows = gather_scaled(x, numbers, factors, model.dtype, channels_last=last)
     if paintings[0].channels is None:
         return rows
     channels = [paintings[i].channels for i in pictures]
     beside = torch.stack([each for each in channels if each is not None])
-    return torch.cat([rows, beside.to(model.dtype)], dim=1)
+    return torch.cat([rows, beside.to(model.dtype)], dim=1).contiguous(memory_format=layout)
 
 
 def _estimates(

@@ -13,10 +13,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from diffusion import CheckpointError, Params, ParamsError, generate, load_model
+from diffusion import (
+    CheckpointError,
+    OutOfMemoryError,
+    Params,
+    ParamsError,
+    generate,
+    load_model,
+    loading,
+)
 from diffusion.foreign import describe_checkpoint
 from diffusion.networks.unet import UNet
 from tests.parity.pipelines import addons, system
+from tests.tiny import tiny_folder
 
 PARAMS = Params(prompt="a fox", seed=3, steps=2, width=64, height=64, images=1)
 
@@ -156,3 +165,24 @@ def test_an_infinite_weight_is_found_beside_the_loading(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "broken.safetensors")
     with pytest.raises(CheckpointError, match=rf"{name.split('.')[-2]}.*not finite as float32"):
         load_model(tmp_path / "broken.safetensors")
+
+
+def test_a_model_too_large_for_its_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("the device is full")
+
+    monkeypatch.setattr(loading, "load_part", full)
+    with pytest.raises(OutOfMemoryError, match=r"does not fit into the memory of cpu .*is full"):
+        load_model(system("sd1").single)
+
+
+def test_backbone_and_autoencoder_are_arranged_for_the_device_that_will_run_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(loading, "arrange", lambda *given: asked.append(given))
+    for path in (system("sd1").single, tiny_folder()):
+        model = load_model(path, device="meta", offload=True)
+        wanted = torch.device("meta"), torch.float32
+        assert asked == [(model.backbone, *wanted), (model.vae, *wanted)]
+        asked.clear()

@@ -2,8 +2,8 @@
 
 Promises that every kernel has a twin in plain PyTorch which tests hold it to, that importing this
 never imports triton, and that a sample's bits do not depend on its neighbours. Networks call the
-functions of `dispatch`, or use the layers built on them; `attention`, `graphs` and `probe` hold
-what a device is asked about or made to remember.
+functions of `dispatch`, or use the layers built on them; `attention`, `layout`, `graphs` and
+`probe` hold what a device is asked about or made to remember.
 """
 
 from diffusion.kernels.dispatch import (
