@@ -10,7 +10,7 @@ from torch import nn
 
 from diffusion.addons import enumerate_files
 from diffusion.checkpoints import Checkpoint, Part
-from diffusion.checkpoints.load import Checking, load_part
+from diffusion.checkpoints.load import Reading, load_part
 from diffusion.errors import CheckpointError
 from diffusion.networks.bert import BERTTransformer
 from diffusion.networks.configs import BERTConfig, ClassConfig, TextConfig
@@ -32,7 +32,7 @@ _TOKENIZERS: Final[Mapping[str, str]] = {"text": "tokenizer", "text_2": "tokeniz
 
 
 def load_text(
-    found: Checkpoint, device: torch.device, dtype: torch.dtype, checking: Checking,
+    found: Checkpoint, device: torch.device, dtype: torch.dtype, reading: Reading,
     *, embeddings: Path | None,
 ) -> TextStack | None:  # fmt: skip
     """Load the text encoders of a checkpoint; None for a model without words."""
@@ -44,19 +44,19 @@ def load_text(
         with torch.device("meta"):
             table = nn.Embedding(config.classes, config.width)
         # Files keep it under this name, one level down.
-        load_part(parts[0], nn.ModuleDict({"embedding": table}), device, dtype, checking)
+        load_part(parts[0], nn.ModuleDict({"embedding": table}), device, dtype, reading)
         return ClassStack(table)
     if isinstance(config, BERTConfig):
         with torch.device("meta"):
             bert = BERTTransformer(config)
-        load_part(parts[0], bert, device, dtype, checking)
+        load_part(parts[0], bert, device, dtype, reading)
         tokenizer = _tokenizer(found, "text", bert_tokenizer)
         return BertStack(tokenizer=tokenizer, model=bert, config=config)
     widths = tuple(_clip_config(part).width for part in parts)
     inversions = Inversions(enumerate_files(embeddings), widths)
     return ClipStack(
         [
-            _clip(found, part, inversions, checking, place=place, device=device, dtype=dtype)
+            _clip(found, part, inversions, reading, place=place, device=device, dtype=dtype)
             for place, part in enumerate(parts)
         ]
     )
@@ -66,7 +66,7 @@ def _clip(
     found: Checkpoint,
     part: Part,
     inversions: Inversions,
-    checking: Checking,
+    reading: Reading,
     *,
     place: int,
     device: torch.device,
@@ -75,7 +75,7 @@ def _clip(
     config = _clip_config(part)
     with torch.device("meta"):
         model = build_text_model(config)
-    load_part(part, model, device, dtype, checking)
+    load_part(part, model, device, dtype, reading)
     return ClipEncoder(
         tokenizer=_tokenizer(found, part.name, clip_tokenizer),
         model=model,

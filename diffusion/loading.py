@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffusion.addons import Addons, enumerate_files
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
-from diffusion.checkpoints.load import Checking, load_part
+from diffusion.checkpoints.load import Reading, load_part
 from diffusion.errors import CheckpointError, OutOfMemoryError
 from diffusion.foreign import info_of
 from diffusion.foreign_text import load_text
@@ -129,9 +129,9 @@ def _foreign(
             # Its own, if it has one, is not even read.
             found = replace(found, parts={**found.parts, "vae": _own_vae(vae)})
         info = info_of(found)
-        with Checking() as checking:
+        with Reading() as reading:
             model = _assemble(
-                found, info, addons, target, precision, checking,
+                found, info, addons, target, precision, reading,
                 home=home, embeddings=embeddings,
             )  # fmt: skip
         if preview is not None:
@@ -162,10 +162,10 @@ def _collector_paused() -> Iterator[None]:
 
 def _assemble(
     found: Checkpoint, info: ModelInfo, addons: Addons, device: torch.device, dtype: torch.dtype,
-    checking: Checking, *, home: torch.device, embeddings: Path | None,
+    reading: Reading, *, home: torch.device, embeddings: Path | None,
 ) -> Model:  # fmt: skip
     parts = found.parts
-    backbone = _backbone(parts["unet"], home, dtype, checking)
+    backbone = _backbone(parts["unet"], home, dtype, reading)
     vae_part = parts.get("vae")
     vae_dtype = dtype
     if vae_part is not None and vae_part.upcast and dtype == torch.float16:
@@ -176,7 +176,7 @@ def _assemble(
     if vae_part is None:
         vae = PixelSpace(backbone.config.in_channels)
     else:
-        vae = load_vae(vae_part, home, vae_dtype, checking)
+        vae = load_vae(vae_part, home, vae_dtype, reading)
     config = backbone.config
     safety = parts.get("safety")
     micro = config.added_dim if isinstance(config, UNetConfig) else 0
@@ -184,7 +184,7 @@ def _assemble(
         info=info,
         backbone=backbone,
         vae=vae,
-        text=load_text(found, home, dtype, checking, embeddings=embeddings),
+        text=load_text(found, home, dtype, reading, embeddings=embeddings),
         noise_schedule=NoiseSchedule.from_diffusers(found.schedule),
         preview=_preview(found.family or "", vae),
         device=device,
@@ -201,7 +201,7 @@ def _assemble(
     )
 
 
-def _backbone(part: Part, device: torch.device, dtype: torch.dtype, checking: Checking) -> Backbone:
+def _backbone(part: Part, device: torch.device, dtype: torch.dtype, reading: Reading) -> Backbone:
     config = part.config
     network: Backbone
     with torch.device("meta"):
@@ -211,11 +211,11 @@ def _backbone(part: Part, device: torch.device, dtype: torch.dtype, checking: Ch
             network = DDPMUNet(config)
         else:
             raise CheckpointError(f"the U-Net is described as a {type(config).__name__}")
-    return _filled(part, network, device, dtype, checking)
+    return _filled(part, network, device, dtype, reading)
 
 
 def load_vae(
-    part: Part, device: torch.device, dtype: torch.dtype, checking: Checking | None = None
+    part: Part, device: torch.device, dtype: torch.dtype, reading: Reading | None = None
 ) -> AutoencoderKL | AutoencoderVQ:
     """Load a first stage from its part of a checkpoint."""
     if not isinstance(part.config, VAEConfig):
@@ -223,7 +223,7 @@ def load_vae(
     with torch.device("meta"):
         kind = AutoencoderVQ if part.config.kind == "vq" else AutoencoderKL
         network = kind(part.config)
-    return _filled(part, network, device, dtype, checking)
+    return _filled(part, network, device, dtype, reading)
 
 
 def _own_vae(path: Path) -> Part:
@@ -255,9 +255,9 @@ def _safety(part: Part) -> SafetyChecker:
 
 def _filled(
     part: Part, network: _Network, device: torch.device, dtype: torch.dtype,
-    checking: Checking | None = None,
+    reading: Reading | None = None,
 ) -> _Network:  # fmt: skip
-    load_part(part, network, device, dtype, checking)
+    load_part(part, network, device, dtype, reading)
     return network.eval().requires_grad_(False)
 
 

@@ -13,10 +13,12 @@ while the model is in use.
 """
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -39,83 +41,39 @@ _INNER: Final = ("", "text_model.", "vision_model.")
 _POSITIONS: Final = "position_ids"
 
 
-class Checking:
-    """Looks through mapped weights for numbers that are not finite, in a thread of its own.
+class Reading:
+    """Open files, and a thread that reads and checks what the caller does not wait for.
 
-    Leaving the context waits for it: nothing is known to be sound before. It takes half of the time
-    of loading, and needs no interpreter: meanwhile the next network is built.
+    Casting weights, and looking through mapped ones for numbers that are not finite, takes half of
+    the time of loading and needs no interpreter: meanwhile the next network is built. Leaving the
+    context waits for it: no weight is there, nor known to be sound, before.
     """
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finite")
-        self._looks: list[Future[None]] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="weights")
+        self._tasks: list[Future[None]] = []
+        self._files: dict[Path, int] = {}
+        self._maps: dict[Path, Tensor] = {}
+        self._mapped: list[tuple[Piece, Tensor]] = []
 
-    def __enter__(self) -> "Checking":
+    def __enter__(self) -> "Reading":
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Raises CheckpointError naming the first tensor that is not finite."""
+        """Raises CheckpointError naming the first tensor that is cut off or not finite."""
         self._thread.shutdown(wait=True, cancel_futures=kind is not None)
-        if kind is None:
-            for look in self._looks:
-                look.result()
-
-    def look(self, weights: Sequence[tuple[Piece, Tensor]]) -> None:
-        """Look through weights of mapped files, in the order of their places there."""
-        self._looks.append(self._thread.submit(_check_mapped, weights))
-
-
-def load_part(
-    part: Part,
-    network: nn.Module,
-    device: torch.device | str,
-    dtype: torch.dtype,
-    checking: Checking | None = None,
-) -> None:
-    """Fill a network that was built on the meta device with a part's weights, in `dtype` on
-    `device`. Afterwards it is in evaluation mode and wants no gradients. `checking` goes on with
-    looking for numbers that are not finite when this returns; without it, this waits.
-
-    Raises CheckpointError when network and part do not match in every name and shape, when a file
-    has become shorter, and when a number is not finite in `dtype`.
-    """
-    if checking is None:
-        with Checking() as own:
-            load_part(part, network, device, dtype, own)
-        return
-    names = _names(part, network.state_dict())
-    target = torch.device(device)
-    tensors: dict[str, Tensor] = {}
-    with _Reader() as reader, torch.no_grad():
-        # Neighbours in a file are read one after the other.
-        for key in sorted(part.sources, key=lambda key: _position(part.sources[key])):
-            source = part.sources[key]
-            tensors[names[key]] = reader.read(source, target, dtype)
-    checking.look(reader.mapped)
-    network.load_state_dict(tensors, strict=False, assign=True)
-    _restore_positions(network, target)
-    network.eval().requires_grad_(False)
-
-
-class _Reader:
-    """Open files, and the buffer that tensors are cast through."""
-
-    def __init__(self) -> None:
-        self._files: dict[Path, BinaryIO] = {}
-        self._maps: dict[Path, Tensor] = {}
-        self.mapped: list[tuple[Piece, Tensor]] = []
-        self._buffer = torch.empty(_CHUNK_BYTES, dtype=torch.uint8)
-
-    def __enter__(self) -> "_Reader":
-        return self
-
-    def __exit__(self, *_: object) -> None:
         for file in self._files.values():
-            file.close()
+            os.close(file)
+        if kind is None:
+            for task in self._tasks:
+                task.result()
 
     def read(self, source: Source, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return one tensor of a network, transformed as its source says."""
-        parts = [self._piece(piece, source.rows, device, dtype) for piece in source.pieces]
+        """Return one tensor of a network, transformed as its source says; its numbers may still be
+        on their way.
+        """
+        now = bool(source.heads or source.transposed)
+        parts = [self._piece(piece, source.rows, device, dtype, now=now) for piece in source.pieces]
         whole = parts[0]
         if source.heads:
             # Of each head, the rows for its queries, its keys, its values.
@@ -125,12 +83,19 @@ class _Reader:
             whole = whole.t().contiguous()
         return whole.reshape(source.shape)
 
+    def check_mapped(self) -> None:
+        """Have what was mapped so far looked through, in the order of its places in the files."""
+        self._tasks.append(self._thread.submit(_check_mapped, self._mapped))
+        self._mapped = []
+
     def _piece(
         self,
         piece: Piece,
         rows: tuple[int, int] | None,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        now: bool,
     ) -> Tensor:
         info, shape = piece.info, piece.info.shape
         start, end = info.start, info.end
@@ -141,22 +106,19 @@ class _Reader:
         stored = _DTYPES[info.dtype]
         # A tensor that starts between two of its numbers has no address.
         if stored == dtype and device.type == "cpu" and start % stored.itemsize == 0:
-            result = self._mapped(piece)[start:end].view(dtype)
+            result = self._bytes(piece)[start:end].view(dtype)
             if len(result):
-                self.mapped.append((piece, result))
+                self._mapped.append((piece, result))
             return result.view(shape)
         result = torch.empty(shape, dtype=dtype, device=device)
-        flat, width = result.view(-1), stored.itemsize
-        file = self._file(piece.file, start)
-        for first in range(0, end - start, _CHUNK_BYTES):
-            count = min(_CHUNK_BYTES, end - start - first)
-            chunk = flat[first // width : (first + count) // width]
-            _fill(file, self._buffer[:count], piece)
-            chunk.copy_(self._buffer[:count].view(stored))
-            _check(chunk, piece)
+        task = partial(_read, self._file(piece.file), piece, result.view(-1), stored, start)
+        if now or device.type != "cpu":
+            task()
+        else:
+            self._tasks.append(self._thread.submit(task))
         return result
 
-    def _mapped(self, piece: Piece) -> Tensor:
+    def _bytes(self, piece: Piece) -> Tensor:
         """Return the bytes of a whole file, mapped; writing to them copies a page."""
         path = piece.file
         if path not in self._maps:
@@ -172,30 +134,75 @@ class _Reader:
             )
         return self._maps[path]
 
-    def _file(self, path: Path, position: int) -> BinaryIO:
+    def _file(self, path: Path) -> int:
         try:
             if path not in self._files:
-                self._files[path] = path.open("rb", buffering=0)
-            self._files[path].seek(position)
+                self._files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
         return self._files[path]
 
 
-def _fill(file: BinaryIO, target: Tensor, piece: Piece) -> None:
-    """Read exactly as many bytes as the target has."""
+def load_part(
+    part: Part,
+    network: nn.Module,
+    device: torch.device | str,
+    dtype: torch.dtype,
+    reading: Reading | None = None,
+) -> None:
+    """Fill a network that was built on the meta device with a part's weights, in `dtype` on
+    `device`. Afterwards it is in evaluation mode and wants no gradients. `reading` goes on when
+    this returns; without it, this waits.
+
+    Raises CheckpointError when network and part do not match in every name and shape, when a file
+    has become shorter, and when a number is not finite in `dtype`.
+    """
+    if reading is None:
+        with Reading() as own:
+            load_part(part, network, device, dtype, own)
+        return
+    names = _names(part, network.state_dict())
+    target = torch.device(device)
+    tensors: dict[str, Tensor] = {}
+    with torch.no_grad():
+        # Neighbours in a file are read one after the other.
+        for key in sorted(part.sources, key=lambda key: _position(part.sources[key])):
+            tensors[names[key]] = reading.read(part.sources[key], target, dtype)
+    reading.check_mapped()
+    network.load_state_dict(tensors, strict=False, assign=True)
+    _restore_positions(network, target)
+    network.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def _read(file: int, piece: Piece, flat: Tensor, stored: torch.dtype, start: int) -> None:
+    """Read numbers that are `stored` from `start` on into `flat`, cast and checked, through a small
+    buffer: what a file holds in another precision is never whole in memory.
+    """
+    width, total = stored.itemsize, len(flat) * stored.itemsize
+    buffer = torch.empty(min(total, _CHUNK_BYTES), dtype=torch.uint8)
+    for first in range(0, total, _CHUNK_BYTES):
+        count = min(_CHUNK_BYTES, total - first)
+        chunk = flat[first // width : (first + count) // width]
+        _fill(file, buffer[:count], start + first, piece)
+        chunk.copy_(buffer[:count].view(stored))
+        _check(chunk, piece)
+
+
+def _fill(file: int, target: Tensor, start: int, piece: Piece) -> None:
+    """Read exactly as many bytes as the target has, from `start` on."""
     bytes_of: Any = target.numpy()
     view = memoryview(bytes_of)
     while view:
         try:
-            count = file.readinto(view)  # type: ignore[attr-defined]
+            count = os.preadv(file, [view], start)
         except OSError as error:
             raise CheckpointError(f"{piece.file} cannot be read: {error.strerror}.") from error
         if not count:
             raise CheckpointError(
                 f"{piece.file} became shorter while it was read: {piece.key!r:.160} is cut off."
             )
-        view = view[count:]
+        view, start = view[count:], start + count
 
 
 def _adjacent(first: Tensor, second: Tensor) -> bool:
