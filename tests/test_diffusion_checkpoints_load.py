@@ -54,6 +54,20 @@ def test_an_autoencoder_alone(prefix: str, tmp_path: Path) -> None:
     assert not [key for key in state if not torch.equal(state[key], found[key])]
 
 
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+def test_loading_in_inference_mode_gives_weights_like_any(
+    stored: torch.dtype, tmp_path: Path
+) -> None:
+    """Threads fill the weights; a mode of the caller's must neither stop them nor stay on."""
+    checkpoint = open_checkpoint(vae_file(tmp_path / "x.safetensors", stored))
+    with torch.inference_mode():
+        network = load(checkpoint)
+    plain = load(checkpoint).state_dict()
+    assert not any(parameter.is_inference() for parameter in network.parameters())
+    found = network.state_dict()
+    assert not [key for key in plain if not torch.equal(plain[key], found[key])]
+
+
 def test_a_loaded_network_is_ready(tmp_path: Path) -> None:
     network = load(open_checkpoint(vae_file(tmp_path / "x.safetensors")))
     assert not network.training

@@ -164,7 +164,9 @@ def load_part(
     names = _names(part, network.state_dict())
     target = torch.device(device)
     tensors: dict[str, Tensor] = {}
-    with torch.no_grad():
+    # The threads that fill weights are in none of the caller's modes, and inference tensors would
+    # refuse them.
+    with torch.inference_mode(mode=False), torch.no_grad():
         # Neighbours in a file are read one after the other.
         for key in sorted(part.sources, key=lambda key: _position(part.sources[key])):
             tensors[names[key]] = reading.read(part.sources[key], target, dtype)
