@@ -22,7 +22,7 @@ def test_the_parts_make_a_model_one_after_the_other(tmp_path: Path) -> None:
     write_shapes(tmp_path / "art")
     at = ("--folder", tmp_path, "--preset", "tiny")
     first = run("vae", *at, "--minutes", "1")
-    assert "vae: 400 samples" in first
+    assert "vae: 400 of 400 samples" in first
     assert "samples" not in run("vae", *at, "--minutes", "1"), "there is nothing left to do"
     run("denoiser", *at, "--minutes", "0")
     with Image.open(tmp_path / "run-tiny" / "sheet.png") as sheet:
@@ -37,3 +37,21 @@ def test_an_unknown_preset_is_a_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", "vae", "--folder", str(tmp_path), "--preset", "huge"])
     assert done.exit_code == 2
     assert "cpu, gpu, tiny" in done.output
+
+
+@pytest.mark.parametrize("part", ["vae", "denoiser"])
+def test_a_model_of_other_sizes_to_begin_with_is_a_sentence(tmp_path: Path, part: str) -> None:
+    write_shapes(tmp_path / "art")
+    at = ("--folder", str(tmp_path), "--preset", "tiny", "--minutes", "0")
+    run("vae", *at)
+    if part == "vae":
+        (tmp_path / "run-tiny" / "vae-state.safetensors").unlink()
+    done = CliRunner().invoke(app, ["train", part, *at, "--start", "emoji"])
+    assert done.exit_code == 78
+    assert "other sizes than this preset" in done.output
+
+
+def test_a_workshop_without_data_is_a_sentence(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "vae", "--folder", str(tmp_path), "--preset", "tiny"])
+    assert done.exit_code == 78
+    assert "build the data set first" in done.output

@@ -9,7 +9,7 @@ import torch
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.schedules import NoiseSchedule
-from diffusion.train import emoji
+from diffusion.train import caches, emoji
 from diffusion.train.denoiser import stratified_timesteps
 from diffusion.train.presets import PRESETS, TINY
 from diffusion.train.vae import composite, cosine, reconstruction_loss
@@ -35,10 +35,10 @@ def test_presets_fit_together(name: str) -> None:
     with torch.device("meta"):
         UNet(preset.unet)
         AutoencoderKL(preset.vae.config)
-    for width, height, _ in emoji.canvas_sizes(preset):
+    for width, height, _ in caches.canvas_sizes(preset):
         assert width % preset.vae.config.downscale == 0 == height % preset.vae.config.downscale
         assert 0.7 < width * height / preset.pixels**2 < 1.3
-    assert math.isclose(sum(share for *_, share in emoji.canvas_sizes(preset)), 1.0)
+    assert math.isclose(sum(share for *_, share in caches.canvas_sizes(preset)), 1.0)
 
 
 def test_normalising_changes_the_latents_and_not_the_pictures() -> None:
@@ -81,11 +81,11 @@ def test_the_preview_is_the_best_linear_map() -> None:
 def test_a_drawing_is_laid_in_the_middle_of_a_wider_canvas() -> None:
     drawing = torch.zeros(1, 4, 32, 32)
     drawing[:, :, 8:24, 8:24] = 1.0
-    placed = emoji.place(drawing, 64, 32)
+    placed = caches.place(drawing, 64, 32)
     assert placed.shape == (1, 4, 32, 64)
     assert torch.equal(placed[..., 16:48], drawing)
     assert not placed[..., :16].any()
-    small = emoji.place(drawing, 64, 16)
+    small = caches.place(drawing, 64, 16)
     assert small.shape == (1, 4, 16, 64)
     assert float(small[0, 3].sum()) == pytest.approx(64.0)
 
@@ -95,7 +95,7 @@ def test_edges_keep_their_colour_when_shrunk() -> None:
     drawing = torch.zeros(1, 4, 32, 32)
     drawing[:, 1] = 1.0
     drawing[:, :, :, :17] = torch.tensor([1.0, 0.0, 0.0, 1.0])[None, :, None, None]
-    small = emoji.place(drawing, 16, 16)
+    small = caches.place(drawing, 16, 16)
     visible = small[0, 3] > 0.1
     assert float(small[0, 0][visible].min()) > 0.99
     assert float(small[0, 1][visible].max()) < 0.01

@@ -116,8 +116,9 @@ def test_sharpening_the_decoder_keeps_the_latents(tmp_path: Path) -> None:
 
 def test_workers_share_a_batch_and_agree_with_one(tmp_path: Path) -> None:
     """Two workers' gradient is the mean of two halves; a wrong sum would double the step."""
+    from diffusion.train.caches import make_batches
     from diffusion.train.denoiser import Denoiser, GradientStep
-    from diffusion.train.emoji import build_networks, make_batches
+    from diffusion.train.emoji import build_networks
 
     shop = workshop(tmp_path)
     run.run_vae(shop, minutes=5, report=quiet)

@@ -1,23 +1,26 @@
-"""`easel train`: make the shipped model again, each part one resumable command."""
+"""`easel train data|vae|denoiser|decoder|export|score`: make the shipped model again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from bot.exits import CONFIG
+from bot.training.app import train
+from bot.training.bars import bar
+
 if TYPE_CHECKING:
     from diffusion.train.run import Workshop
-    from diffusion.train.state import Progress
-
-train = typer.Typer(help="Make the shipped model again (or a smaller one).", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option(help="The workshop: data set, states, sheets.")]
 Preset = Annotated[str, typer.Option(help="cpu, gpu or tiny.")]
 Minutes = Annotated[float, typer.Option(help="Stop after this long; the same command goes on.")]
 Threads = Annotated[int, typer.Option(help="CPU threads inside operators; 0: torch's choice.")]
+Start = Annotated[str, typer.Option(help="A model to begin with, in place of random weights.")]
 _FOLDER = Path("training")
-_TOY_POINTS = 1200
 
 
 @train.command()
@@ -31,18 +34,24 @@ def data(folder: Folder = _FOLDER) -> None:
         rows = build(folder / "art", folder / "packages")
     except PackagesError as error:
         console.print(str(error), markup=False)
-        raise typer.Exit(78) from None
+        raise typer.Exit(CONFIG) from None
     console.print(f"{len(rows)} drawings: {counts(rows)}", markup=False)
 
 
 @train.command()
 def vae(
-    folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 60, threads: Threads = 1
+    folder: Folder = _FOLDER,
+    preset: Preset = "cpu",
+    minutes: Minutes = 60,
+    threads: Threads = 1,
+    start: Start = "",
 ) -> None:
     """Train the autoencoder."""
     from diffusion.train.run import run_vae
 
-    run_vae(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+    workshop = _workshop(folder, preset, threads)
+    with _told_errors(), bar("vae", workshop.preset.vae.total_samples) as report:
+        run_vae(workshop, minutes=minutes, report=report, start=start or None)
 
 
 @train.command()
@@ -52,18 +61,28 @@ def decoder(
     """Sharpen the decoder alone; the latents, and so the denoiser, stay valid."""
     from diffusion.train.run import run_decoder
 
-    run_decoder(_workshop(folder, preset, threads), minutes=minutes, report=_report)
+    workshop = _workshop(folder, preset, threads)
+    with bar("decoder", workshop.preset.vae.total_samples) as report:
+        run_decoder(workshop, minutes=minutes, report=report)
 
 
 @train.command()
 def denoiser(
-    folder: Folder = _FOLDER, preset: Preset = "cpu", minutes: Minutes = 120, threads: Threads = 1
+    folder: Folder = _FOLDER,
+    preset: Preset = "cpu",
+    minutes: Minutes = 120,
+    threads: Threads = 1,
+    start: Start = "",
 ) -> None:
     """Train the text encoder and the U-Net; ends with a sheet of samples, sheet.png."""
     from diffusion.train.run import run_denoiser, run_export, sample_sheet
 
     workshop = _workshop(folder, preset, threads)
-    run_denoiser(workshop, minutes=minutes, report=_report)
+    with (
+        _told_errors(),
+        bar("denoiser", workshop.preset.denoiser.total_samples) as report,
+    ):
+        run_denoiser(workshop, minutes=minutes, report=report, start=start or None)
     run_export(workshop, workshop.run / "model")
     sample_sheet(workshop.run / "model", workshop.run / "sheet.png")
 
@@ -92,51 +111,6 @@ def score(
     Console(highlight=False, markup=False, soft_wrap=True).print(told)
 
 
-@train.command()
-def toy(
-    out: Annotated[Path, typer.Option(help="The animation, .webp or .gif.")] = Path("toy.webp"),
-    shape: Annotated[str, typer.Option(help="heart, spiral, smile, star or easel.")] = "heart",
-    sampler: Annotated[str, typer.Option(help="ddpm, ddim, euler, …: as in a prompt.")] = "ddpm",
-    steps: Annotated[int, typer.Option(min=2, max=1000, help="Steps of the sampler.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything.")] = 0,
-) -> None:
-    """Train a diffusion model of points on a plane, in under a minute, and film both processes."""
-    from rich.progress import Progress as Bar
-
-    from diffusion.samplers import SAMPLERS
-    from diffusion.train.film import film, strip
-    from diffusion.train.shapes import SHAPES
-    from diffusion.train.toy import (
-        ToyRecipe,
-        distance,
-        forward_process,
-        reverse_process,
-        train_toy,
-    )
-
-    for name, known in ((shape, SHAPES), (sampler, SAMPLERS)):
-        if name not in known:
-            raise typer.BadParameter(f"{name!r} is not known; there are {', '.join(known)}")
-    if out.suffix not in (".webp", ".gif"):
-        raise typer.BadParameter(f"{out} must end in .webp or .gif")
-    console = Console(highlight=False, soft_wrap=True)
-    recipe = ToyRecipe(shape=shape, seed=seed)
-    with Bar(console=console) as bar:
-        task = bar.add_task("training", total=recipe.steps)
-        model = train_toy(recipe, lambda step, _: bar.update(task, completed=step))
-    reverse = reverse_process(model, _TOY_POINTS, sampler=sampler, steps=steps)
-    forward = forward_process(model, _TOY_POINTS, len(reverse))
-    film(forward, reverse, out)
-    strip(reverse, out.with_suffix(".png"))
-    apart = [distance(points, model.learned) for points in (reverse[-1], forward[0], reverse[0])]
-    console.print(
-        f"{out} and {out.with_suffix('.png')}: loss {model.losses[-1]:.3f}; mean distance between "
-        f"drawn and learned points {apart[0]:.3f} (as many learned ones {apart[1]:.3f}, "
-        f"noise {apart[2]:.3f})",
-        markup=False,
-    )
-
-
 def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":
     from diffusion.device import choose_device
     from diffusion.train.run import open_workshop, use_threads
@@ -149,9 +123,14 @@ def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":
         raise typer.BadParameter(str(error.args[0])) from None
 
 
-def _report(part: str, progress: "Progress") -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    last = progress.log[-1]
-    console.print(
-        f"{part}: {progress.samples} samples, {progress.seconds:.0f} s, loss {last['loss']:.4f}"
-    )
+@contextmanager
+def _told_errors() -> Iterator[None]:
+    """End with a sentence where a model or the data set does not fit."""
+    from diffusion.errors import DiffusionError
+    from diffusion.train.data import DataError
+
+    try:
+        yield
+    except (DiffusionError, DataError) as error:
+        Console(highlight=False, soft_wrap=True, stderr=True).print(str(error), markup=False)
+        raise typer.Exit(CONFIG) from None

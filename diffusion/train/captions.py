@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
@@ -19,6 +20,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import BPE
 
 from diffusion.train.data import Row
+from diffusion.train.synonyms import is_kept_out
 
 MAX_TOKENS: Final = 77
 BEGIN: Final = "<|startoftext|>"
@@ -97,17 +99,26 @@ def sample_caption(
     rates: Rates = DEFAULT_RATES,
 ) -> str:
     """Draw one caption for a picture that lies on `background`; "" for training without text."""
-    draws = rng.random(5)
+    draws, keywords = rng.random(5), usable_keywords(row)
     if draws[0] < rates.empty:
         return ""
-    if draws[1] < rates.by_keywords and len(row.keywords) >= 3:
-        subject = _some(row.keywords, 3, rng)
+    if draws[1] < rates.by_keywords and len(keywords) >= 3:
+        subject = _some(keywords, 3, rng)
     else:
         subject = [_with_article(row.name) if draws[2] < rates.article else row.name]
-        if draws[3] < rates.with_keywords and row.keywords:
-            subject += _some(row.keywords, int(rng.integers(1, 3)), rng)
+        if draws[3] < rates.with_keywords and keywords:
+            subject += _some(keywords, int(rng.integers(1, 3)), rng)
     style = "" if draws[4] < rates.no_style else row.style
     return _join(subject, style, background)
+
+
+def usable_keywords(row: Row) -> tuple[str, ...]:
+    """Return the keywords that captions may have: none of the synonyms kept to measure with."""
+    return tuple(word for word in row.keywords if not _kept_out(word))
+
+
+# Asked for every caption of every batch.
+_kept_out = cache(is_kept_out)
 
 
 def _some(words: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
@@ -136,7 +147,7 @@ def corpus(rows: Iterable[Row], seed: int = 0, repeats: int = 4) -> list[str]:
     rng = np.random.default_rng(seed)
     texts = []
     for row in rows:
-        texts.append(", ".join((row.name, *row.keywords)))
+        texts.append(", ".join((row.name, *usable_keywords(row))))
         texts += [
             sample_caption(row, rng, choose_background(rng), DEFAULT_RATES) for _ in range(repeats)
         ]

@@ -1,4 +1,4 @@
-"""The shipped model from data set to files: sizes, caches of latents, export.
+"""The shipped model from data set to files: sizes, normalisation, previews, export.
 
 Promises: the files use the key names of Stable Diffusion, so the
 shipped model goes through the same loader as everybody's checkpoint.
@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -21,19 +20,10 @@ from diffusion.networks.convolution import Conv2d
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.text import TextEncoder, build_text_model
-from diffusion.train.captions import (
-    BACKGROUNDS,
-    BEGIN,
-    END,
-    WHITE,
-    Colour,
-    Rates,
-    sample_caption,
-    train_tokenizer,
-)
+from diffusion.train.captions import BEGIN, END, train_tokenizer
 from diffusion.train.captions import corpus as caption_corpus
-from diffusion.train.data import Pixels, Row
-from diffusion.train.denoiser import Batches, LatentCache
+from diffusion.train.compose.phrases import corpus as phrase_corpus
+from diffusion.train.data import Row
 from diffusion.train.presets import EmojiPreset
 from diffusion.train.state import write_atomically
 from diffusion.train.vae import composite
@@ -47,10 +37,6 @@ SCHEDULE: Final = {
     "timestep_spacing": "trailing",
     "steps_offset": 0,
 }
-# People type names far more often than styles, so a quarter of the captions names none.
-RATES: Final = Rates(no_style=0.25, background=0.15)
-# Colours behind the drawings are drawn from their own stream, apart from the captions.
-CACHE_SEED: Final = 3
 
 
 def text_config(preset: EmojiPreset, tokenizer: Tokenizer) -> TextConfig:
@@ -74,7 +60,10 @@ def text_config(preset: EmojiPreset, tokenizer: Tokenizer) -> TextConfig:
 
 def build_tokenizer(preset: EmojiPreset, rows: Sequence[Row]) -> Tokenizer:
     """Train the tokenizer on captions of `rows`; padding is the text encoder's business."""
-    tokenizer = train_tokenizer(caption_corpus(rows), preset.vocabulary)
+    texts = caption_corpus(rows)
+    if preset.compositions:
+        texts += phrase_corpus(row.name for row in rows)
+    tokenizer = train_tokenizer(texts, preset.vocabulary)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -143,88 +132,6 @@ def preview_projection(vae: AutoencoderKL, art: Tensor, *, reach: int = 1) -> tu
     solution = torch.linalg.lstsq(torch.cat([x, ones], dim=1).double(), y.double()).solution
     weight = solution[:-1].T.reshape(-1, latents.shape[1], kernel, kernel)
     return weight.float().contiguous(), solution[-1].float()
-
-
-def place(art: Tensor, width: int, height: int) -> Tensor:
-    """Lay N x 4 x S x S art in the middle of a transparent canvas, shrunk to fit."""
-    size = min(width, height, art.shape[-1])
-    alpha = art[:, 3:]
-    # Premultiplied, or the colours of transparent pixels bleed into the edges.
-    small = torch.nn.functional.interpolate(
-        torch.cat([art[:, :3] * alpha, alpha], dim=1), size=(size, size), mode="area"
-    )
-    small[:, :3] /= small[:, 3:].clamp(min=1e-4)
-    left, top = (width - size) // 2, (height - size) // 2
-    return torch.nn.functional.pad(
-        small, (left, width - size - left, top, height - size - top)
-    ).clamp(0, 1)
-
-
-@torch.no_grad()
-def latent_cache(
-    vae: AutoencoderKL,
-    art: Tensor,
-    rows: Sequence[Row],
-    *,
-    size: tuple[int, int],
-    variants: int,
-    share: float,
-) -> LatentCache:
-    """Encode every drawing `variants` times: mirrored or not, on white or on a named colour."""
-    rng = np.random.default_rng(CACHE_SEED)
-    latents, sources, names = [], [], []
-    canvas = place(art, *size)
-    for variant in range(variants):
-        colours = [_colour(variant, rng) for _ in rows]
-        flip = torch.tensor([row.flip and variant % 2 == 1 for row in rows])
-        turned = torch.where(flip[:, None, None, None], canvas.flip(-1), canvas)
-        background = torch.tensor([colour.rgb for colour in colours]) / 255
-        images = composite(turned, background)
-        latents.append(torch.cat([vae.encode(part) for part in torch.split(images, 64)]))
-        sources += list(range(len(rows)))
-        names += [colour.name for colour in colours]
-    return LatentCache(latents=torch.cat(latents), art=sources, background=names, share=share)
-
-
-def _colour(variant: int, rng: np.random.Generator) -> Colour:
-    # The share of coloured backgrounds is the captions' rate, drawn per drawing and variant.
-    if variant < 2 or rng.random() >= RATES.background * 4 / 3:
-        return WHITE
-    return BACKGROUNDS[int(rng.integers(len(BACKGROUNDS)))]
-
-
-def canvas_sizes(preset: EmojiPreset) -> list[tuple[int, int, float]]:
-    """Return widths and heights in pixels with their shares: square, 3:2 and 16:9 both ways.
-
-    Latent sides differ by one position from the exact ratio; the area stays that of the square.
-    """
-    unit = preset.vae.config.downscale
-    side = preset.pixels // unit
-    wide = [(round(side * 1.225), round(side / 1.1)), (round(side * 4 / 3), round(side * 0.75))]
-    sizes = [(side, side, 0.8)]
-    for width, height in wide:
-        sizes += [(width, height, 0.05), (height, width, 0.05)]
-    return [(w * unit, h * unit, share) for w, h, share in sizes]
-
-
-def make_batches(
-    preset: EmojiPreset, vae: AutoencoderKL, pixels: Pixels, rows: Sequence[Row], text: TextEncoder
-) -> Batches:
-    """Encode the drawings of `rows` on every canvas and return what draws batches from them."""
-    art = torch.from_numpy(pixels[[row.row for row in rows]]).permute(0, 3, 1, 2).float() / 255
-    caches = [
-        latent_cache(vae, art, rows, size=(width, height), variants=preset.variants, share=share)
-        for width, height, share in canvas_sizes(preset)
-    ]
-    colours = {colour.name: colour for colour in (WHITE, *BACKGROUNDS)}
-
-    def caption(row: int, background: str, rng: np.random.Generator) -> str:
-        return sample_caption(rows[row], rng, colours[background], RATES)
-
-    def tokenize(captions: Sequence[str]) -> Tensor:
-        return torch.tensor([text.window_ids(each)[0] for each in captions])
-
-    return Batches(caches=caches, caption=caption, tokenize=tokenize)
 
 
 def export(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from diffusion.networks.configs import UNetConfig, VAEConfig
+from diffusion.train.compose.composition import DEFAULT_MIX, Mix
 from diffusion.train.denoiser import DenoiserRecipe
 from diffusion.train.vae import VAERecipe
 
@@ -17,7 +18,8 @@ from diffusion.train.vae import VAERecipe
 class EmojiPreset:
     """Everything that sizes one training run.
 
-    styles, names: what the denoiser learns; vae_styles: what the autoencoder sees, all names.
+    styles, names: what the denoiser learns; vae_styles: what the autoencoder sees, all names;
+    compositions: how many pictures are put together from the drawings, in which mix.
     """
 
     styles: tuple[str, ...]
@@ -33,6 +35,8 @@ class EmojiPreset:
     denoiser: DenoiserRecipe
     variants: int
     display_scale: int
+    compositions: int = 0
+    mix: Mix = DEFAULT_MIX
 
 
 CPU: Final = EmojiPreset(
@@ -66,9 +70,10 @@ CPU: Final = EmojiPreset(
     text_width=192,
     text_layers=3,
     window=24,
-    denoiser=DenoiserRecipe(workers=2, total_samples=256_000),
+    denoiser=DenoiserRecipe(workers=2, total_samples=300_000),
     variants=8,
     display_scale=4,
+    compositions=16_000,
 )
 
 _ALL: Final = ("3d", "noto", "blob", "fluent flat", "twemoji", "emojitwo", "fxemoji", "streamline")
@@ -100,6 +105,7 @@ GPU: Final = EmojiPreset(
     denoiser=DenoiserRecipe(batch=1024, learning_rate=1e-3, total_samples=12_000_000),
     variants=8,
     display_scale=2,
+    compositions=60_000,
 )
 
 TINY: Final = EmojiPreset(
@@ -119,6 +125,7 @@ TINY: Final = EmojiPreset(
         ),
         batch=8,
         total_samples=400,
+        precision="float32",
     ),
     unet=UNetConfig(
         in_channels=4,
@@ -134,7 +141,7 @@ TINY: Final = EmojiPreset(
     text_width=32,
     text_layers=1,
     window=16,
-    denoiser=DenoiserRecipe(batch=8, total_samples=960),
+    denoiser=DenoiserRecipe(batch=8, total_samples=960, precision="float32"),
     variants=2,
     display_scale=1,
 )

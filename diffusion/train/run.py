@@ -5,10 +5,10 @@ that is complete is not done again; each part stops by its own clock.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -17,14 +17,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
+from diffusion.errors import CheckpointError
 from diffusion.generation import generate
 from diffusion.loading import load_model
 from diffusion.model import Model
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.params import Params
 from diffusion.schedules import NoiseSchedule
-from diffusion.train import emoji
+from diffusion.train import caches, emoji
 from diffusion.train.captions import full_caption
+from diffusion.train.charts import loss_curve
 from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
 from diffusion.train.judge import Judge, judge_names
@@ -51,6 +53,11 @@ SHEET_PROMPTS: Final = (
     "blue heart, twemoji style",
     "frog, 3d style",
 )
+
+# An autoencoder learns little from the ten thousandth pair.
+COMPOSED_MOST: Final = 4000
+# In steps; the training functions report every 50.
+CHART_EVERY: Final = 400
 
 Report = Callable[[str, Progress], None]
 
@@ -90,36 +97,68 @@ def open_workshop(folder: Path, preset: str, *, device: str = "cpu") -> Workshop
     return Workshop(folder=folder, preset=PRESETS[preset], name=preset, device=device)
 
 
-def run_vae(workshop: Workshop, *, minutes: float, report: Report) -> None:
-    """Train the autoencoder on every drawing of the preset's `vae_styles`."""
+def _charting(workshop: Workshop, part: str, report: Report) -> Callable[[Progress], None]:
+    """Draw <part>-loss.png now and then, and hand on what is reported."""
+
+    def told(progress: Progress) -> None:
+        if progress.steps % CHART_EVERY == 0:
+            _chart(workshop, part, progress.log)
+        report(part, progress)
+
+    return told
+
+
+def _chart(workshop: Workshop, part: str, log: Sequence[Mapping[str, float]]) -> None:
+    loss_curve(log, workshop.run / f"{part}-loss.png", title=f"{part}, {workshop.name}")
+
+
+def run_vae(
+    workshop: Workshop, *, minutes: float, report: Report, start: str | None = None
+) -> None:
+    """Train the autoencoder on every drawing of the preset's `vae_styles` and on compositions.
+
+    A run begins with the autoencoder of the model `start`, if one is given.
+    """
     workshop.run.mkdir(parents=True, exist_ok=True)
     rows = select(
         read_index(workshop.folder / "art"), styles=workshop.preset.vae_styles, preset="all"
     )
-    pixels = workshop.pixels()[[row.row for row in rows]]
+    vae = AutoencoderKL(workshop.preset.vae.config)
+    begin = None if start is None else _weights(start, "autoencoder", vae)
     train_vae(
-        pixels,
+        _canvases(workshop, rows),
         workshop.run,
         recipe=workshop.preset.vae,
         minutes=minutes,
-        report=lambda progress: report("vae", progress),
+        report=_charting(workshop, "vae", report),
         device=workshop.device,
+        begin=begin,
     )
+    _chart(workshop, "vae", _progress(workshop.run, "vae")["log"])
+
+
+def _canvases(workshop: Workshop, rows: Sequence[Row]) -> Pixels:
+    """Return drawings, and compositions of those the denoiser may see: N x S x S x 4."""
+    drawings, preset = workshop.pixels()[[row.row for row in rows]], workshop.preset
+    count = min(preset.compositions, COMPOSED_MOST)
+    mix = preset.mix.composed()
+    pictures = caches.compose(workshop.pixels(), workshop.rows(), count, mix, seed=preset.vae.seed)
+    return np.concatenate([drawings, *(picture.canvas[None] for picture in pictures)])
 
 
 def run_decoder(workshop: Workshop, *, minutes: float, report: Report) -> None:
     """Sharpen the decoder on the drawings the denoiser is trained on; the encoder stays."""
-    pixels = workshop.pixels()[[row.row for row in workshop.rows()]]
     recipe = workshop.preset.vae
     train_vae(
-        pixels,
+        _canvases(workshop, workshop.rows()),
         workshop.run,
         recipe=replace(recipe, learning_rate=recipe.learning_rate / 3, seed=recipe.seed + 1),
         minutes=minutes,
-        report=lambda progress: report("decoder", progress),
+        report=_charting(workshop, "decoder", report),
         decoder_of=_averaged(workshop, "vae"),
         device=workshop.device,
     )
+    _chart(workshop, "decoder", _progress(workshop.run, "decoder")["log"])
 
 
 def load_vae(workshop: Workshop) -> AutoencoderKL:
@@ -134,6 +173,20 @@ def load_vae(workshop: Workshop) -> AutoencoderKL:
     vae.eval().requires_grad_(requires_grad=False)
     emoji.normalise_latents(vae, _art(workshop, workshop.rows()))
     return vae
+
+
+def _weights(model: str, part: str, network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return copies of a model's weights for a network; CheckpointError where they do not fit."""
+    loaded = load_model(model)
+    source: torch.nn.Module = loaded.vae if part == "autoencoder" else loaded.backbone
+    weights = {name: tensor.float().clone() for name, tensor in source.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    if {name: tensor.shape for name, tensor in weights.items()} != shapes:
+        raise CheckpointError(
+            f"the {part} of {model} has other sizes than this preset's: begin with a model of the "
+            "same sizes, or without one."
+        )
+    return weights
 
 
 def _averaged(workshop: Workshop, part: str) -> AutoencoderKL:
@@ -161,24 +214,37 @@ def load_tokenizer(workshop: Workshop) -> Tokenizer:
 
 
 def run_denoiser(
-    workshop: Workshop, *, minutes: float, report: Report, recipe: DenoiserRecipe | None = None
+    workshop: Workshop,
+    *,
+    minutes: float,
+    report: Report,
+    recipe: DenoiserRecipe | None = None,
+    start: str | None = None,
 ) -> Average:
-    """Train the text encoder and the U-Net; return the averaged weights."""
+    """Train the text encoder and the U-Net; return the averaged weights.
+
+    A run begins with the U-Net of the model `start`, if one is given; never with its text encoder,
+    which has learned from captions of its own.
+    """
     vae, tokenizer = load_vae(workshop), load_tokenizer(workshop)
     recipe = recipe or workshop.preset.denoiser
     text, unet = emoji.build_networks(workshop.preset, tokenizer, recipe.seed)
-    batches = emoji.make_batches(workshop.preset, vae, workshop.pixels(), workshop.rows(), text)
+    if start is not None:
+        unet.load_state_dict(_weights(start, "U-Net", unet))
+    batches = caches.make_batches(workshop.preset, vae, workshop.pixels(), workshop.rows(), text)
     schedule = NoiseSchedule.from_config(dict(emoji.SCHEDULE))
-    return train_denoiser(
+    average = train_denoiser(
         {"text": text.model, "unet": unet},
         batches,
         torch.as_tensor(schedule.alphas_cumprod).float(),
         workshop.run,
         recipe=recipe,
         minutes=minutes,
-        report=lambda progress: report("denoiser", progress),
+        report=_charting(workshop, "denoiser", report),
         device=workshop.device,
     )
+    _chart(workshop, "denoiser", _progress(workshop.run, "denoiser")["log"])
+    return average
 
 
 def run_export(workshop: Workshop, folder: Path) -> None:
@@ -203,13 +269,17 @@ def run_export(workshop: Workshop, folder: Path) -> None:
     )
 
 
-def _told(run: Path) -> dict[str, object]:
-    told: dict[str, object] = {}
-    for part in ("vae", "denoiser"):
-        with safe_open(run / f"{part}-state.safetensors", framework="pt") as file:
-            progress = json.loads(file.metadata()["progress"])
-        told[part] = {key: progress[key] for key in ("steps", "samples", "seconds")}
+def _progress(run: Path, part: str) -> dict[str, Any]:
+    """Return what a part's state says about how far it has come."""
+    with safe_open(run / f"{part}-state.safetensors", framework="pt") as file:
+        told: dict[str, Any] = json.loads(file.metadata()["progress"])
     return told
+
+
+def _told(run: Path) -> dict[str, object]:
+    keys = ("steps", "samples", "seconds", "precision")
+    parts = {part: _progress(run, part) for part in ("vae", "denoiser")}
+    return {part: {key: told[key] for key in keys} for part, told in parts.items()}
 
 
 def _art(workshop: Workshop, rows: Sequence[Row]) -> torch.Tensor:

@@ -16,6 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from diffusion.train.precision import Precision
+
 
 def write_atomically(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     """Write a safetensors file so that a crash leaves the previous one whole."""
@@ -54,11 +56,15 @@ class Average:
 
 @dataclass(kw_only=True)
 class Progress:
-    """How far a run has come; all of it is written into the checkpoint."""
+    """How far a run has come; all of it is written into the checkpoint.
+
+    precision: what the first steps were computed in, None before them; the later ones keep to it.
+    """
 
     steps: int = 0
     samples: int = 0
     seconds: float = 0.0
+    precision: Precision | None = None
     log: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -89,6 +95,7 @@ def save_state(
                 "steps": progress.steps,
                 "samples": progress.samples,
                 "seconds": progress.seconds,
+                "precision": progress.precision,
                 "log": progress.log,
                 "average_updates": average.updates,
             }
@@ -126,6 +133,7 @@ def load_state(
             }
     progress.steps, progress.samples = told["steps"], told["samples"]
     progress.seconds, progress.log = told["seconds"], told["log"]
+    progress.precision = told.get("precision")
     return True
 
 

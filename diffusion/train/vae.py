@@ -7,7 +7,7 @@ here to take them from).
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffusion.networks.configs import VAEConfig
 from diffusion.networks.vae import AutoencoderKL
+from diffusion.train.precision import Precision, autocast, choose_precision
 from diffusion.train.state import Average, Budget, Progress, load_state, save_state
 
 Pixels = npt.NDArray[np.uint8]
@@ -33,13 +34,8 @@ class VAERecipe:
     learning_rate: float = 1.2e-3
     total_samples: int = 60_000
     kl_weight: float = 0.002
+    precision: Precision | None = None
     seed: int = 1
-
-
-def half_precision(device: str) -> torch.autocast:
-    """Run a block in bfloat16 on a GPU; a CPU without native support would be 20 times slower."""
-    kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind == "cuda")
 
 
 def composite(art: Tensor, background: Tensor) -> Tensor:
@@ -120,17 +116,20 @@ def train_vae(
     save_every: int = 500,
     decoder_of: AutoencoderKL | None = None,
     device: str = "cpu",
+    begin: Mapping[str, Tensor] | None = None,
 ) -> AutoencoderKL:
     """Train (or go on training) on N x H x W x 4 art; return the network with averaged weights.
 
     State, a sheet of reconstructions and metrics go to `folder`. Stops after `minutes` or at the
     recipe's end. With `decoder_of`, that network's decoder is sharpened and its encoder stays: the
-    latents a denoiser was trained on keep their meaning.
+    latents a denoiser was trained on keep their meaning. `begin`: weights to begin with.
     """
     torch.manual_seed(recipe.seed)
     vae, part = (
         (AutoencoderKL(recipe.config), "vae") if decoder_of is None else (decoder_of, "decoder")
     )
+    if begin is not None:
+        vae.load_state_dict(begin)
     vae.to(device)
     trained = _trained(vae, decoder_only=decoder_of is not None)
     optimiser = torch.optim.AdamW(trained.values(), lr=1.0, betas=(0.9, 0.99), weight_decay=0.01)
@@ -146,6 +145,7 @@ def train_vae(
         state, networks={"vae": vae}, optimiser=optimiser, average=average, progress=progress
     )
     average.begin(trained)
+    progress.precision = progress.precision or recipe.precision or choose_precision(device)
     art = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     budget, before = Budget(minutes=minutes), progress.seconds
     while progress.samples < recipe.total_samples and not budget.over:
@@ -154,7 +154,7 @@ def train_vae(
         # One seed a step, so that a run that was stopped goes on as if it had not been.
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + progress.steps)
         images = _draw(art, recipe.batch, generator).to(device)
-        with half_precision(device):
+        with autocast(device, progress.precision):
             loss = _loss(vae, images, generator, recipe.kl_weight)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

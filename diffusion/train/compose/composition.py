@@ -74,6 +74,14 @@ class Mix:
         """Return the rates in the order of `Kind`."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
+    def composed(self) -> Mix:
+        """Return the same proportions without plain drawings."""
+        rest = 1 - self.plain
+        if rest <= 0:
+            raise ComposeError("a mix of nothing but plain drawings composes nothing.")
+        shares = {field.name: getattr(self, field.name) / rest for field in fields(self)}
+        return Mix(**{**shares, "plain": 0.0})
+
 
 DEFAULT_MIX: Final = Mix()
 

@@ -6,13 +6,21 @@ caller's generator.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 
-from diffusion.train.compose.colours import ComposeError
+from diffusion.train.compose.colours import HUES, ComposeError
 from diffusion.train.compose.composition import Relation
-from diffusion.train.compose.words import COUNTS, plural, spoken, with_article
+from diffusion.train.compose.words import (
+    COUNTS,
+    coloured,
+    is_countable,
+    plural,
+    spoken,
+    with_article,
+)
 
 RELATIONS: Final = tuple(Relation)
 # People leave articles out when they list things.
@@ -49,3 +57,22 @@ def sample_pair_phrase(
     if rng.random() < 1 / 3:
         joint = "and"
     return f"{say(one)} {joint} {say(other)}"
+
+
+def corpus(names: Iterable[str], seed: int = 0) -> list[str]:
+    """Return phrases to train a tokenizer on: every word that captions of compositions may have."""
+    rng = np.random.default_rng(seed)
+    known = sorted(set(names))
+    texts = []
+    for name in known:
+        other = known[int(rng.integers(len(known)))]
+        hue = HUES[int(rng.integers(len(HUES)))]
+        texts += [
+            sample_pair_phrase(name, other, RELATIONS[int(rng.integers(len(RELATIONS)))], rng),
+            coloured(name, hue.name),
+            f"tiny {spoken(name)}",
+            f"small {spoken(name)}",
+        ]
+        if is_countable(name):
+            texts += [count_phrase(count, name) for count in COUNTS]
+    return texts

@@ -1,0 +1,8 @@
+"""`easel train`: each part a command that stops by its clock and goes on where it was.
+
+Promises: no torch before a command runs, so that `easel --help` stays quick.
+"""
+
+from bot.training import shipped as shipped
+from bot.training import toy as toy
+from bot.training.app import train as train
