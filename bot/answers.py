@@ -31,16 +31,18 @@ async def say(
     """Answer so that only the person who asked sees it."""
     given_view = discord.utils.MISSING if view is None else view
     given_embed = discord.utils.MISSING if embed is None else embed
-    quiet = discord.AllowedMentions.none()
+    done = interaction.response.is_done()
+    send = interaction.followup.send if done else interaction.response.send_message
     try:
-        if interaction.response.is_done():
-            await interaction.followup.send(
-                text, view=given_view, embed=given_embed, ephemeral=True, allowed_mentions=quiet
-            )
-        else:
-            await interaction.response.send_message(
-                text, view=given_view, embed=given_embed, ephemeral=True, allowed_mentions=quiet
-            )
+        await send(
+            text,
+            view=given_view,
+            embed=given_embed,
+            ephemeral=True,
+            allowed_mentions=discord.AllowedMentions.none(),
+            # Links need no previews; the flag would hide an embed of our own as well.
+            suppress_embeds=embed is None,
+        )
     # A session that was closed under a request raises a bare RuntimeError.
     except (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError) as error:
         log.info("an answer to interaction %d was lost: %s", interaction.id, error)

@@ -15,6 +15,7 @@ from discord import app_commands
 from bot import texts
 from bot.answers import say
 from bot.buttons import Press
+from bot.commands.about import about
 from bot.commands.help import help_command
 from bot.commands.history import history
 from bot.commands.imagine import imagine
@@ -73,7 +74,7 @@ class EaselClient(discord.Client):
         self.ready = asyncio.Event()
         self.logged_in = asyncio.Event()
         self.tree = Tree(self)
-        for make in (imagine, info, show, history, help_command):
+        for make in (imagine, info, show, history, help_command, about):
             self.tree.add_command(make())
 
     async def setup_hook(self) -> None:

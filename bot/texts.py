@@ -20,7 +20,7 @@ from bot.escape import (
     utf16_length,
 )
 from bot.prompt.errors import PromptError
-from bot.texts_help import COMMANDS, LABELS, OPTIONS, flag_lines, help_text
+from bot.texts_help import COMMANDS, LABELS, OPTIONS, about, flag_lines, help_text
 from bot.texts_jobs import (
     Card,
     Field,
@@ -56,6 +56,7 @@ __all__ = [
     "HistoryLine",
     "QueueLine",
     "Result",
+    "about",
     "already_ended",
     "alt_text",
     "blocked_word",

@@ -1,9 +1,10 @@
 """Help, and the words on commands and buttons. The flags come from the parser's own table."""
 
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from bot.escape import MESSAGE_LIMIT, cut_utf16
+from bot.escape import MESSAGE_LIMIT, cut_utf16, escape
 from bot.prompt.flags import FLAGS, LATER, Flag, Kind
 
 COMMANDS: Final = MappingProxyType(
@@ -13,6 +14,7 @@ COMMANDS: Final = MappingProxyType(
         "show": "Post an earlier job again, with its buttons",
         "history": "Your earlier pictures",
         "help": "What can be typed and pressed",
+        "about": "What this bot is, and whose work its models learned from",
     }
 )
 OPTIONS: Final = MappingProxyType(
@@ -67,4 +69,20 @@ def help_text() -> str:
         "**Info** shows everything. The order is 1 2 above 3 4.",
         f"Known elsewhere, not here yet: {later}",
     ]
+    return cut_utf16("\n".join(lines), MESSAGE_LIMIT)
+
+
+def about(software: str, credits: Mapping[str, Sequence[str]]) -> str:
+    """Say what the bot is and, for each model that names them, whose work it learned from."""
+    lines = [
+        f"**{escape(software)}** paints with diffusion models on the machine it runs on. "
+        "Every picture is made by a machine. The code is under the MIT licence.",
+    ]
+    for name, credit in sorted(credits.items()):
+        if credit:
+            lines += [
+                f"**{escape(name)}** was trained on these drawings, rasterised, mirrored, "
+                "recoloured and put together; their authors do not endorse it:",
+                *(f"- {escape(line, MESSAGE_LIMIT)}" for line in credit),
+            ]
     return cut_utf16("\n".join(lines), MESSAGE_LIMIT)

@@ -6,8 +6,9 @@ torch, never runs what it reads.
 
 ## The description of the shipped model
 `<folder>/config.json` is an object. This module reads `name` (else the folder's), `family`,
-`native_width`, `native_height`, `size_multiple`, `display_scale`, `defaults` and `sha256` and
-leaves every other key (the networks' sizes, the noise schedule) to the loader.
+`native_width`, `native_height`, `size_multiple`, `display_scale`, `defaults`, `sha256` and
+`credits` (whose work it was trained on: at most 64 short texts) and leaves every other key (the
+networks' sizes, the noise schedule) to the loader.
 """
 
 import json
@@ -24,6 +25,8 @@ from diffusion.params import MAX_SIDE, Params
 CONFIG_NAME: Final = "config.json"
 MAX_CONFIG_BYTES: Final = 1_000_000
 MAX_DISPLAY_SCALE: Final = 16
+MAX_CREDITS: Final = 64
+MAX_CREDIT: Final = 300
 
 _ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -44,7 +47,7 @@ class ModelInfo:
     """A model as the bot knows it.
 
     Sizes in pixels; pictures are posted enlarged `display_scale` times; `path` is its folder or
-    file.
+    file. `credits` names authors and licences of what it was trained on, where it says so.
     """
 
     name: str
@@ -56,6 +59,7 @@ class ModelInfo:
     display_scale: int
     defaults: ModelDefaults
     sha256: str | None
+    credits: tuple[str, ...] = ()
 
     @property
     def native_area(self) -> int:
@@ -151,6 +155,7 @@ def parse_info(config: Mapping[str, object], *, folder: Path, source: Path) -> M
         display_scale=read.integer("display_scale", 1, MAX_DISPLAY_SCALE, default=1),
         defaults=_defaults(read),
         sha256=digest,
+        credits=read.lines("credits"),
     )
 
 
@@ -186,6 +191,15 @@ class _Reader:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
             raise self.error(key, value, f"a whole number from {low} to {high}")
         return value
+
+    def lines(self, key: str) -> tuple[str, ...]:
+        value = self.config.get(key, [])
+        wanted = f"a list of at most {MAX_CREDITS} texts of at most {MAX_CREDIT} characters"
+        if not isinstance(value, list) or len(value) > MAX_CREDITS:
+            raise self.error(key, value, wanted)
+        if not all(isinstance(line, str) and len(line) <= MAX_CREDIT for line in value):
+            raise self.error(key, value, wanted)
+        return tuple(value)
 
     def text(self, key: str, default: str | None = None) -> str:
         if key not in self.config and default is not None:

@@ -220,8 +220,12 @@ def main() -> None:
     numbers = range(asked.seed, asked.seed + asked.number)
     with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
         found = pool.map(partial(audit_one, tail=asked.tail), numbers, chunksize=16)
-        for count, differing in track(found, "companies", total=len(numbers)):
+        for done, (count, differing) in enumerate(track(found, "companies", total=len(numbers)), 1):
             compared, wrong = compared + count, wrong + differing
+            # The bar is drawn in terminals only; the night's log wants to know as well.
+            if done % 500 == 0 and not sys.stdout.isatty():
+                sys.stdout.write(f"{done} companies, {compared} pictures, {len(wrong)} differ\n")
+                sys.stdout.flush()
     sys.stdout.write("".join(f"{line}\n" for line in wrong[:20]))
     sys.stdout.write(
         f"{asked.number} companies, {compared} pictures, {len(wrong)} with differing bytes\n"

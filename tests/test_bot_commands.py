@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.playground import InteractionState, MessageRecord
+from diffusion import describe_model
 from storage import StoreFull
 from tests.bot_room import QUICK, Room, finished, job_id, open_room, results
 
@@ -267,6 +268,18 @@ async def test_help_fits(room: Room) -> None:
         text = await use(room, "carol", "help")
         assert "--ar" in text.content
         assert text.ephemeral
+
+
+async def test_about_names_authors_and_licences(room: Room) -> None:
+    async with room.bot(models={"emoji": describe_model("emoji")}):
+        text = await use(room, "carol", "about")
+        assert text.ephemeral
+        assert "MIT" in text.content
+        assert "made by a machine" in text.content
+        for credit in describe_model("emoji").credits:
+            author, licence = credit.split(": ", 1)[1].split(", https")[0].rsplit(", ", 1)
+            assert author in text.content.replace("\\", "")
+            assert licence in text.content.replace("\\", "")
 
 
 async def test_acknowledged_well_within_the_deadline(room: Room) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot import texts
+from bot.escape import MESSAGE_LIMIT, utf16_length
 from bot.prompt import FLAGS, LATER, PromptError, parse
 from bot.texts import Card, HistoryLine, QueueLine, Result
 from diffusion import Params
@@ -332,3 +333,13 @@ def test_a_refusal_says_what_and_what_next(text: str, parts: tuple[str, ...]) ->
     for part in parts:
         assert part in text
     assert text.endswith(".")
+
+
+def test_credits_cannot_speak_for_the_bot() -> None:
+    """They stand in a file that may come with anybody's model."""
+    shown = texts.about("Easel", {"ink": ["@everyone: **look** [here](https://x.example)"] * 64})
+    assert utf16_length(shown) <= MESSAGE_LIMIT
+    assert "@everyone" not in shown
+    assert "**look**" not in shown
+    assert "](" not in shown
+    assert "ink" not in texts.about("Easel", {"ink": []})

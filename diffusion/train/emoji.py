@@ -6,7 +6,7 @@ shipped model goes through the same loader as everybody's checkpoint.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from diffusion.train.captions import BEGIN, END, train_tokenizer
 from diffusion.train.captions import corpus as caption_corpus
 from diffusion.train.compose.phrases import corpus as phrase_corpus
 from diffusion.train.data import Row
+from diffusion.train.packages import PACKAGES
 from diffusion.train.presets import EmojiPreset
 from diffusion.train.state import write_atomically
 from diffusion.train.vae import composite
@@ -134,6 +135,16 @@ def preview_projection(vae: AutoencoderKL, art: Tensor, *, reach: int = 1) -> tu
     return weight.float().contiguous(), solution[-1].float()
 
 
+def credit_lines(styles: Iterable[str]) -> list[str]:
+    """Name the authors and licences of the drawings of some styles, a line each."""
+    wanted = set(styles)
+    return [
+        f"{package.style}: {package.author}, {package.licence}, {package.source}"
+        for package in PACKAGES
+        if package.style in wanted
+    ]
+
+
 def export(
     folder: Path,
     preset: EmojiPreset,
@@ -160,7 +171,12 @@ def export(
     tensors["preview.weight"], tensors["preview.bias"] = preview
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.safetensors"
-    metadata = {"format": "pt", "license": "see THIRD_PARTY_ART.md"}
+    credits = credit_lines((*preset.styles, *preset.vae_styles))
+    metadata = {
+        "format": "pt",
+        "license": "MIT; trained on drawings under the licences in credits, see THIRD_PARTY_ART.md",
+        "credits": "\n".join(credits),
+    }
     write_atomically(path, {n: t.half() for n, t in tensors.items()}, metadata)
     text.tokenizer.save(str(folder / "tokenizer.json"))
     config = {
@@ -178,6 +194,7 @@ def export(
             "sampler": "dpmpp_2m",
             "schedule": "karras",
         },
+        "credits": credits,
         "noise_schedule": SCHEDULE,
         "unet": asdict(preset.unet),
         "vae": asdict(preset.vae.config),
