@@ -26,7 +26,9 @@ def test_the_parts_make_a_model_one_after_the_other(tmp_path: Path) -> None:
     assert "samples" not in run("vae", *at, "--minutes", "1"), "there is nothing left to do"
     run("denoiser", *at, "--minutes", "0")
     with Image.open(tmp_path / "run-tiny" / "sheet.png") as sheet:
-        assert sheet.size == (16 * 32, 4 * 32)
+        assert sheet.width > 16 * 32
+        assert sheet.height > 3 * 32
+    assert (tmp_path / "run-tiny" / "vae-loss.png").stat().st_size > 1000
     run("export", *at, "--out", tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["training"]["vae"]["samples"] == 400

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from diffusion.train import charts
 from diffusion.train.charts import loss_curve, sheet
@@ -213,7 +213,7 @@ def test_long_words_stay_in_their_cell(tmp_path: Path, text: str) -> None:
 
 
 def test_wrapping_keeps_all_words_that_fit_and_says_when_some_do_not() -> None:
-    font = charts.ImageFont.load_default(14)
+    font = ImageFont.load_default(14)
     assert charts._wrapped("red heart", 200, font) == ["red heart"]
     lines = charts._wrapped("one two three four five six", 60, font)
     assert " ".join(lines) == "one two three four five six"

@@ -58,7 +58,9 @@ def test_both_networks_learn_and_the_model_paints(tmp_path: Path) -> None:
     assert last.pictures is not None
     run.sample_sheet(tmp_path / "model", tmp_path / "sheet.png", prompts=["red square", "bar"])
     with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (64, 128)
+        # Two columns of three pictures of 32 pixels, shown four times enlarged.
+        assert 2 * 128 < sheet.width < 2 * 160
+        assert 3 * 128 < sheet.height < 3 * 160
 
 
 def _metadata(path: Path) -> str:
@@ -91,6 +93,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     assert any(name.startswith("adam.exp_avg_sq.") for name in whole)
     for name, tensor in whole.items():
         assert torch.equal(tensor, broken[name]), name
+
+
+def test_a_sheet_is_painted_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = workshop(tmp_path, denoiser_samples=8 * 100)
+    run.run_vae(shop, minutes=5, report=quiet)
+    monkeypatch.setattr(run, "SHEET_EVERY", 50)
+    monkeypatch.setattr(run, "SHEET_PROMPTS", ("red disc",))
+    monkeypatch.setitem(train_denoiser.__kwdefaults__ or {}, "save_every", 25)
+    with pytest.raises(StopError):
+        run.run_denoiser(shop, minutes=5, report=stop_at(50))
+    assert (shop.run / "sheet.png").exists()
 
 
 def test_the_clock_stops_a_run_with_its_state_kept(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`easel train data|vae|denoiser|decoder|export|score`: make the shipped model again."""
+"""`easel train data|vae|denoiser|decoder|export`: make the shipped model again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,7 +75,7 @@ def denoiser(
     start: Start = "",
 ) -> None:
     """Train the text encoder and the U-Net; ends with a sheet of samples, sheet.png."""
-    from diffusion.train.run import run_denoiser, run_export, sample_sheet
+    from diffusion.train.run import paint_sheet, run_denoiser
 
     workshop = _workshop(folder, preset, threads)
     with (
@@ -83,8 +83,7 @@ def denoiser(
         bar("denoiser", workshop.preset.denoiser.total_samples) as report,
     ):
         run_denoiser(workshop, minutes=minutes, report=report, start=start or None)
-    run_export(workshop, workshop.run / "model")
-    sample_sheet(workshop.run / "model", workshop.run / "sheet.png")
+    paint_sheet(workshop)
 
 
 @train.command()
@@ -94,21 +93,6 @@ def export(folder: Folder = _FOLDER, preset: Preset = "cpu", out: Path = Path("m
 
     run_export(_workshop(folder, preset, 0), out)
     sample_sheet(out, out.parent / f"{out.name}-sheet.png")
-
-
-@train.command()
-def score(
-    model: str = "emoji",
-    folder: Folder = _FOLDER,
-    prompts: int = 100,
-    preset: Preset = "cpu",
-    held_out: Annotated[bool, typer.Option("--held-out", help="Pairs never trained.")] = False,
-) -> None:
-    """Let the judge name pictures of trained prompts among 100; print the score as JSON."""
-    from diffusion.train.run import score_model
-
-    told = score_model(_workshop(folder, preset, 0), model, prompts=prompts, held_out=held_out)
-    Console(highlight=False, markup=False, soft_wrap=True).print(told)
 
 
 def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":

@@ -6,13 +6,12 @@ that is complete is not done again; each part stops by its own clock.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
@@ -25,39 +24,38 @@ from diffusion.networks.vae import AutoencoderKL
 from diffusion.params import Params
 from diffusion.schedules import NoiseSchedule
 from diffusion.train import caches, emoji
-from diffusion.train.captions import full_caption
-from diffusion.train.charts import loss_curve
+from diffusion.train.charts import loss_curve, sheet
 from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
-from diffusion.train.judge import Judge, judge_names
 from diffusion.train.presets import PRESETS, EmojiPreset
 from diffusion.train.state import Average, Progress
 from diffusion.train.vae import train_vae
 
-# What the sample sheet paints: the four that everybody must recognise, then harder ones.
+# What the sample sheet paints: the four that everybody must recognise, harder ones, compositions.
 SHEET_PROMPTS: Final = (
     "red heart",
     "smiling face",
     "cat face",
     "red apple",
-    "dog face",
-    "pizza",
     "rocket",
     "robot",
     "unicorn",
-    "fish",
-    "star",
-    "house",
-    "snowman",
     "sunflower",
-    "blue heart, twemoji style",
     "frog, 3d style",
+    "blue heart, twemoji style",
+    "fish, on a purple background",
+    "a purple apple",
+    "a green dog",
+    "a cat next to a pizza",
+    "a star above a house",
+    "three mushrooms",
 )
-
+_SHEET_SEEDS: Final = 3
 # An autoencoder learns little from the ten thousandth pair.
 COMPOSED_MOST: Final = 4000
 # In steps; the training functions report every 50.
 CHART_EVERY: Final = 400
+SHEET_EVERY: Final = 4000
 
 Report = Callable[[str, Progress], None]
 
@@ -98,14 +96,23 @@ def open_workshop(folder: Path, preset: str, *, device: str = "cpu") -> Workshop
 
 
 def _charting(workshop: Workshop, part: str, report: Report) -> Callable[[Progress], None]:
-    """Draw <part>-loss.png now and then, and hand on what is reported."""
+    """Draw <part>-loss.png and paint sheet.png now and then, and hand on what is reported."""
 
     def told(progress: Progress) -> None:
         if progress.steps % CHART_EVERY == 0:
             _chart(workshop, part, progress.log)
+        if part == "denoiser" and progress.steps % SHEET_EVERY == 0:
+            # From the state that was saved last, a few hundred steps ago.
+            paint_sheet(workshop)
         report(part, progress)
 
     return told
+
+
+def paint_sheet(workshop: Workshop) -> None:
+    """Export what the run has learned and paint sheet.png with it."""
+    run_export(workshop, workshop.run / "model")
+    sample_sheet(workshop.run / "model", workshop.run / "sheet.png")
 
 
 def _chart(workshop: Workshop, part: str, log: Sequence[Mapping[str, float]]) -> None:
@@ -287,27 +294,6 @@ def _art(workshop: Workshop, rows: Sequence[Row]) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
-def score_model(
-    workshop: Workshop, model: str, *, prompts: int = 100, held_out: bool = False, seed: int = 7
-) -> str:
-    """Paint captions of trained (or held-out) drawings; return the judge's score as JSON.
-
-    Two pictures a prompt, the model's own defaults, prompts and seeds fixed by `seed`.
-    """
-    loaded = load_model(model)
-    rows = workshop.rows(held_out=held_out)
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:prompts]
-    picked = [rows[int(i)] for i in chosen]
-    pictures, names, styles = [], [], []
-    for row in picked:
-        params = native_params(loaded, full_caption(row.name, row.style), seed=seed, images=2)
-        *_, last = generate(loaded, params)
-        pictures += list(last.pictures or ())
-        names += [row.name] * params.images
-        styles += [row.style] * params.images
-    return json.dumps(asdict(judge_names(Judge.load(), pictures, names, styles)), indent=1)
-
-
 def native_params(model: Model, prompt: str, *, seed: int, images: int = 4) -> Params:
     """Return a prompt's params with everything else as the model likes it best."""
     info = model.info
@@ -325,16 +311,10 @@ def native_params(model: Model, prompt: str, *, seed: int, images: int = 4) -> P
 
 
 def sample_sheet(model_folder: Path, path: Path, *, prompts: Sequence[str] = SHEET_PROMPTS) -> None:
-    """Paint four pictures of every prompt with the exported model and save them side by side."""
+    """Paint three pictures of every prompt with an exported model and save them side by side."""
     model = load_model(model_folder)
     columns = []
     for prompt in prompts:
-        params = native_params(model, prompt, seed=1, images=4)
-        *_, last = generate(model, params)
+        *_, last = generate(model, native_params(model, prompt, seed=1, images=_SHEET_SEEDS))
         columns.append(last.pictures or ())
-    width, height = model.info.native_width, model.info.native_height
-    sheet = Image.new("RGB", (width * len(columns), height * 4), "white")
-    for x, pictures in enumerate(columns):
-        for y, picture in enumerate(pictures):
-            sheet.paste(picture, (x * width, y * height))
-    sheet.save(path)
+    sheet(list(zip(*columns, strict=True)), path, columns=prompts)
