@@ -124,10 +124,14 @@ def load_state(
     average.updates = told.pop("average_updates")
     first, second = _below(tensors, "adam.exp_avg."), _below(tensors, "adam.exp_avg_sq.")
     names = [f"{prefix}.{n}" for prefix, net in networks.items() for n, _ in net.named_parameters()]
+    fused = bool(optimiser.defaults.get("fused"))
     for name, parameter in zip(names, _parameters(networks), strict=True):
         if name in first:
             optimiser.state[parameter] = {
-                "step": torch.tensor(float(told["steps"])),
+                # A fused step counts where the parameter is, the others count on the CPU.
+                "step": torch.tensor(
+                    float(told["steps"]), device=parameter.device if fused else "cpu"
+                ),
                 "exp_avg": first[name].to(parameter),
                 "exp_avg_sq": second[name].to(parameter),
             }
