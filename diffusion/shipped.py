@@ -1,5 +1,7 @@
 """The shipped model's own format: a folder of config.json, tokenizer.json and model.safetensors.
 
+A thesaurus.json beside them says what to read for words that the model does not know.
+
 Promises: loading is strict (every key placed or named in the error) and refuses what is damaged
 before memory is taken.
 """
@@ -23,6 +25,7 @@ from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.schedules import NoiseSchedule
 from diffusion.text import TextEncoder, build_text_model
+from diffusion.text.thesaurus import find_thesaurus
 
 _Sizes = TypeVar("_Sizes", UNetConfig, VAEConfig, TextConfig)
 _PREFIXES = {
@@ -62,7 +65,10 @@ def load_shipped(
         backbone=unet,
         vae=vae,
         text=TextEncoder(
-            tokenizer=_tokenizer(folder / "tokenizer.json"), model=text_model, config=text_sizes
+            tokenizer=_tokenizer(folder / "tokenizer.json"),
+            model=text_model,
+            config=text_sizes,
+            thesaurus=find_thesaurus(folder),
         ),
         noise_schedule=NoiseSchedule.from_config(schedule),
         # Previews are worked out on the CPU, beside the device's own work.

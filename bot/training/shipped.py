@@ -89,9 +89,12 @@ def denoiser(
 @train.command()
 def export(folder: Folder = _FOLDER, preset: Preset = "cpu", out: Path = Path("model")) -> None:
     """Write the model's files and a sheet of samples into a folder."""
-    from diffusion.train.run import run_export, sample_sheet
+    from diffusion.train.run import run_export, run_thesaurus, sample_sheet
 
-    run_export(_workshop(folder, preset, 0), out)
+    workshop = _workshop(folder, preset, 0)
+    with _told_errors():
+        run_export(workshop, out)
+        run_thesaurus(workshop, out)
     sample_sheet(out, out.parent / f"{out.name}-sheet.png")
 
 
@@ -112,9 +115,10 @@ def _told_errors() -> Iterator[None]:
     """End with a sentence where a model or the data set does not fit."""
     from diffusion.errors import DiffusionError
     from diffusion.train.data import DataError
+    from diffusion.train.packages import PackagesError
 
     try:
         yield
-    except (DiffusionError, DataError) as error:
+    except (DiffusionError, DataError, PackagesError) as error:
         Console(highlight=False, soft_wrap=True, stderr=True).print(str(error), markup=False)
         raise typer.Exit(CONFIG) from None

@@ -19,6 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from diffusion.networks.configs import TextConfig
 from diffusion.prompts import parse_emphasis
 from diffusion.text.inversions import Inversions
+from diffusion.text.thesaurus import Thesaurus
 from diffusion.text.windows import Token, Window, cut
 
 TextModel: TypeAlias = CLIPTextModel | CLIPTextModelWithProjection
@@ -53,13 +54,17 @@ class Encoded:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ClipEncoder:
-    """A tokenizer and a text transformer. `place` is the encoder's number in its model, from 0."""
+    """A tokenizer and a text transformer. `place` is the encoder's number in its model, from 0.
+
+    `thesaurus`, where the model brings one, says what to read for words that it does not know.
+    """
 
     tokenizer: Tokenizer
     model: TextModel
     config: TextConfig
     inversions: Inversions = field(default_factory=Inversions)
     place: int = 0
+    thesaurus: Thesaurus | None = None
     # A fast tokenizer refuses to be used from two threads at once ("Already borrowed").
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _comma: int | None = None
@@ -87,9 +92,12 @@ class ClipEncoder:
                     continue
                 tokens += [
                     Token(id=i, weight=weight, is_comma=i == self._comma)
-                    for i in self.tokens(plain)
+                    for i in self.tokens(self._read(plain))
                 ]
         return cut(tokens, self.config.window - 2)
+
+    def _read(self, plain: str) -> str:
+        return plain if self.thesaurus is None else self.thesaurus.read(plain)
 
     def window_ids(self, prompt: str) -> list[list[int]]:
         """Return the ids of every window of a prompt: begin, tokens, end and padding."""

@@ -17,6 +17,7 @@ from diffusion.networks.configs import BERTConfig, TextConfig
 from diffusion.prompts import BREAK, parse_emphasis
 from diffusion.text.clip import ClipEncoder, TextModel
 from diffusion.text.conditioning import Conditioning
+from diffusion.text.thesaurus import Thesaurus
 from diffusion.text.windows import Window
 
 _CLS: Final = "[CLS]"
@@ -73,8 +74,17 @@ def _padded(windows: list[Window], count: int) -> list[Window]:
 class TextEncoder(ClipStack):
     """The stack of one CLIP transformer: Stable Diffusion 1 and 2, and the shipped model."""
 
-    def __init__(self, *, tokenizer: Tokenizer, model: TextModel, config: TextConfig) -> None:
-        super().__init__([ClipEncoder(tokenizer=tokenizer, model=model, config=config)])
+    def __init__(
+        self,
+        *,
+        tokenizer: Tokenizer,
+        model: TextModel,
+        config: TextConfig,
+        thesaurus: Thesaurus | None = None,
+    ) -> None:
+        super().__init__(
+            [ClipEncoder(tokenizer=tokenizer, model=model, config=config, thesaurus=thesaurus)]
+        )
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -29,6 +29,7 @@ from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
 from diffusion.train.presets import PRESETS, EmojiPreset
 from diffusion.train.state import Average, Progress
+from diffusion.train.thesaurus_file import build_thesaurus
 from diffusion.train.vae import train_vae
 
 # What the sample sheet paints: the four that everybody must recognise, harder ones, compositions.
@@ -274,6 +275,16 @@ def run_export(workshop: Workshop, folder: Path) -> None:
         preview=emoji.preview_projection(vae, _art(workshop, rows)),
         training={"preset": workshop.name, "drawings": len(rows), **_told(workshop.run)},
     )
+
+
+def run_thesaurus(workshop: Workshop, folder: Path) -> None:
+    """Lay beside an exported model what it reads for words it does not know (see `thesaurus`).
+
+    Only where it has learned the committed list of names; PackagesError without WordNet.
+    """
+    if workshop.preset.names == "known":
+        counted = bool(workshop.preset.compositions)
+        build_thesaurus(folder, workshop.folder / "packages", counted=counted)
 
 
 def _progress(run: Path, part: str) -> dict[str, Any]:
