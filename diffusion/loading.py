@@ -100,7 +100,10 @@ def load_model(
     path = model_path(source)
     try:
         if is_shipped_format(path):
-            small = load_shipped(describe_model(path), addons, device=home, dtype=precision)
+            small = load_shipped(
+                describe_model(path), addons, device=home, dtype=precision,
+                embeddings=_path(embeddings),
+            )  # fmt: skip
             model = replace(small, device=target)
         else:
             model = _foreign(

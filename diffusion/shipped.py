@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from diffusion.addons import Addons
+from diffusion.addons import Addons, enumerate_files
 from diffusion.errors import CheckpointError
 from diffusion.files import checkpoint_file, sha256_of
 from diffusion.info import ModelInfo, read_config
@@ -25,6 +25,7 @@ from diffusion.networks.unet import UNet
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.schedules import NoiseSchedule
 from diffusion.text import TextEncoder, build_text_model
+from diffusion.text.inversions import Inversions
 from diffusion.text.thesaurus import find_thesaurus
 
 _Sizes = TypeVar("_Sizes", UNetConfig, VAEConfig, TextConfig)
@@ -37,9 +38,17 @@ _PREFIXES = {
 
 
 def load_shipped(
-    info: ModelInfo, addons: Addons, *, device: torch.device, dtype: torch.dtype
+    info: ModelInfo,
+    addons: Addons,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    embeddings: Path | None = None,
 ) -> Model:
-    """Load a folder that holds "format": 1; CheckpointError when it is not whole."""
+    """Load a folder that holds "format": 1; CheckpointError when it is not whole.
+
+    `embeddings`: the folder of textual inversions that its prompts may name.
+    """
     folder = Path(info.path)
     config = read_config(folder)
     path = checkpoint_file(folder)
@@ -69,6 +78,7 @@ def load_shipped(
             model=text_model,
             config=text_sizes,
             thesaurus=find_thesaurus(folder),
+            inversions=Inversions(enumerate_files(embeddings), (text_sizes.width,)),
         ),
         noise_schedule=NoiseSchedule.from_config(schedule),
         # Previews are worked out on the CPU, beside the device's own work.

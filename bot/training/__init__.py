@@ -8,4 +8,5 @@ from bot.training import evaluate as evaluate
 from bot.training import shipped as shipped
 from bot.training import thesaurus as thesaurus
 from bot.training import toy as toy
+from bot.training import tune as tune
 from bot.training.app import train as train

@@ -11,6 +11,7 @@ from rich.console import Console
 from bot.exits import CONFIG
 from bot.training.app import train
 from bot.training.bars import bar
+from bot.training.tune import train_pictures
 
 if TYPE_CHECKING:
     from diffusion.train.run import Workshop
@@ -73,8 +74,22 @@ def denoiser(
     minutes: Minutes = 120,
     threads: Threads = 1,
     start: Start = "",
+    pictures: Annotated[
+        Path | None, typer.Option(help="Learn a folder of captioned pictures instead.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="With --pictures: full, scratch or lora, with its usual settings.")
+    ] = "full",
 ) -> None:
-    """Train the text encoder and the U-Net; ends with a sheet of samples, sheet.png."""
+    """Train the text encoder and the U-Net; ends with a sheet of samples, sheet.png.
+
+    With --pictures as `finetune` and `lora` do, which have all the settings.
+    """
+    if pictures is not None:
+        if method not in ("full", "scratch", "lora"):
+            raise typer.BadParameter(f"method {method!r}; there are full, scratch and lora")
+        train_pictures(pictures, method=method, model=start or "emoji", minutes=minutes)
+        return
     from diffusion.train.run import paint_sheet, run_denoiser
 
     workshop = _workshop(folder, preset, threads)

@@ -104,14 +104,14 @@ class Contracting(nn.Module):
         """Return the N x P time rows and, for every tensor of a context row, the N rows stacked.
 
         timesteps: N. context: N x T x context_dim. added: N x added_dim, or N class numbers.
-        guidance: N. Raises ValueError as `time_row` and `context_row` do. Where weights are trained
-        the rows are computed together: that wants speed, and nobody's bits.
+        guidance: N. Raises ValueError as `time_row` and `context_row` do. In training, where
+        gradients are wanted, the rows are computed together: that wants speed, and nobody's bits.
         """
         config = self.sizes
         _require(context, config.context_dim or 0, "a context")
         _require(added, config.added_dim or config.num_classes, "an added vector or class")
         _require(guidance, config.guidance_dim, "a guidance scale")
-        if torch.is_grad_enabled() and next(self.parameters()).requires_grad:
+        if torch.is_grad_enabled():
             together = [] if context is None else self._keys_values(context)
             return self._times(timesteps, added, guidance), together
         scales = [None] * len(timesteps) if guidance is None else guidance.tolist()

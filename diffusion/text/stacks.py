@@ -17,6 +17,7 @@ from diffusion.networks.configs import BERTConfig, TextConfig
 from diffusion.prompts import BREAK, parse_emphasis
 from diffusion.text.clip import ClipEncoder, TextModel
 from diffusion.text.conditioning import Conditioning
+from diffusion.text.inversions import Inversions
 from diffusion.text.thesaurus import Thesaurus
 from diffusion.text.windows import Window
 
@@ -81,10 +82,16 @@ class TextEncoder(ClipStack):
         model: TextModel,
         config: TextConfig,
         thesaurus: Thesaurus | None = None,
+        inversions: Inversions | None = None,
     ) -> None:
-        super().__init__(
-            [ClipEncoder(tokenizer=tokenizer, model=model, config=config, thesaurus=thesaurus)]
+        encoder = ClipEncoder(
+            tokenizer=tokenizer,
+            model=model,
+            config=config,
+            thesaurus=thesaurus,
+            inversions=inversions or Inversions(),
         )
+        super().__init__([encoder])
 
     @property
     def tokenizer(self) -> Tokenizer:
