@@ -57,3 +57,15 @@ def test_a_workshop_without_data_is_a_sentence(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", "vae", "--folder", str(tmp_path), "--preset", "tiny"])
     assert done.exit_code == 78
     assert "build the data set first" in done.output
+
+
+def test_the_denoiser_learns_a_folder_too(tmp_path: Path) -> None:
+    """`finetune` and `lora` do it (tested with them); here, that the words arrive there."""
+    (tmp_path / "drawings").mkdir()
+    at = ("train", "denoiser", "--pictures", str(tmp_path / "drawings"))
+    done = CliRunner().invoke(app, [*at, "--method", "lora"])
+    assert done.exit_code == 78
+    assert "holds no pictures" in done.output
+    done = CliRunner().invoke(app, [*at, "--method", "magic"])
+    assert done.exit_code == 2
+    assert "full, scratch and lora" in done.output

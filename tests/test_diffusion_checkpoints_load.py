@@ -92,6 +92,17 @@ def test_numbers_must_fit_the_precision(tmp_path: Path) -> None:
         load(open_checkpoint(path), torch.float16)
 
 
+@pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+def test_large_numbers_are_finite_though_their_sum_is_not(
+    stored: torch.dtype, tmp_path: Path
+) -> None:
+    shape = AutoencoderKL(SMALL).state_dict()["encoder.conv_in.weight"].shape
+    large = torch.full(shape, torch.finfo(stored).max, dtype=stored)
+    path = vae_file(tmp_path / "x.safetensors", stored, encoder__conv_in__weight=large)
+    found = load(open_checkpoint(path), stored)
+    assert torch.equal(found.state_dict()["encoder.conv_in.weight"], large)
+
+
 def test_a_file_that_shrinks_after_it_was_described(tmp_path: Path) -> None:
     path = vae_file(tmp_path / "x.safetensors")
     checkpoint = open_checkpoint(path)

@@ -70,7 +70,7 @@ CPU: Final = EmojiPreset(
     text_width=192,
     text_layers=3,
     window=24,
-    denoiser=DenoiserRecipe(batch=64, workers=2, total_samples=260_000, average_decay=0.999),
+    denoiser=DenoiserRecipe(batch=64, workers=2, total_samples=170_000, average_decay=0.999),
     variants=8,
     display_scale=4,
     compositions=16_000,
