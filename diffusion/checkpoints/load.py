@@ -234,7 +234,7 @@ def _check_run(run: Sequence[tuple[Piece, Tensor]]) -> None:
     """Refuse numbers that are not finite in neighbours of one mapped file."""
     start = run[0][1]
     whole = start.as_strided((sum(len(weight) for _, weight in run),), (1,))
-    if not all(_finite(part) for part in whole.split(_SUMMED)):
+    if not all(_finite(part) for part in torch.split(whole, _SUMMED)):
         for piece, weight in run:
             _check(weight, piece)
 
