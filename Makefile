@@ -45,8 +45,8 @@ bench-gpu: $(VENV)/.development ## All the engine's figures on a GPU, in about t
 bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk)
 	$(BIN)/python -m tests.benchmarks.full_size all
 
-exact: $(VENV)/.development ## 10,000 random companies of jobs: is every picture byte for byte the one made alone?
-	$(BIN)/python -m tests.companies 10000
+exact: $(VENV)/.development ## 10,000 random companies of jobs, hours: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends
+	$(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

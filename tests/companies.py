@@ -1,20 +1,24 @@
 """Random companies of jobs: is every picture byte for byte the one that is made alone?
 
-Run: python -m tests.companies [NUMBER] [--seed N] [--workers N]. Promises: a company is a function
-of its number alone, so a failing one can be run again: jobs of all samplers, spacings, sizes,
-styles and shares come at random ticks, are cancelled, paused, cut down to one picture and previewed
-on the way, in batches of random size. A quarter runs on two threads, which share operators out.
+Run: python -m tests.companies [NUMBER] [--seed N] [--workers N] [--record FILE]. Promises: a
+company is a function of its number alone, so a failing one can be run again: jobs of all samplers,
+spacings, sizes, styles and shares come at random ticks, are cancelled, paused, cut down to one
+picture and previewed on the way, in batches of random size. A quarter runs on two threads, which
+share operators out. A record holds for the code it was made with: empty it after changes to that.
 """
 
 import argparse
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache, partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -34,6 +38,9 @@ from tests.parity.shots import photo
 from tests.tiny import tiny_model
 
 HASH: Final = "0" * 64
+# Companies of one line of the record, which is written when they are done.
+BLOCK: Final = 250
+RECORD: Final = re.compile(r"\S+ companies (?P<start>\d+)-(?P<end>\d+) pictures \d+ differing 0 ")
 PROMPTS: Final = (
     "a red heart",
     "a blue fish",
@@ -207,6 +214,13 @@ def audit_one(number: int, *, tail: Tail | None) -> tuple[int, list[str]]:
     return audit(number, tail=tail)
 
 
+def recorded(path: Path) -> int:
+    """Return how many companies, from number 0 on, a record holds."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    found = [RECORD.match(line) for line in lines]
+    return max((int(match["end"]) for match in found if match), default=0)
+
+
 def main() -> None:
     """Audit many companies; exit 1 when one byte differs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -214,21 +228,33 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tail", choices=["tables", "coroutines"], default=None)
     parser.add_argument("--workers", type=int, default=usable_cpus())
+    parser.add_argument("--record", type=Path, help="Go on where this file ends; add to it.")
     asked = parser.parse_args()
+    end = asked.seed + asked.number
+    first = max(asked.seed, recorded(asked.record)) if asked.record else asked.seed
     compared = 0
     wrong: list[str] = []
-    numbers = range(asked.seed, asked.seed + asked.number)
     with ProcessPoolExecutor(asked.workers, mp_context=get_context("spawn")) as pool:
-        found = pool.map(partial(audit_one, tail=asked.tail), numbers, chunksize=16)
-        for done, (count, differing) in enumerate(track(found, "companies", total=len(numbers)), 1):
-            compared, wrong = compared + count, wrong + differing
-            # The bar is drawn in terminals only; the night's log wants to know as well.
-            if done % 500 == 0 and not sys.stdout.isatty():
-                sys.stdout.write(f"{done} companies, {compared} pictures, {len(wrong)} differ\n")
-                sys.stdout.flush()
+        for start in range(first, end, BLOCK):
+            numbers = range(start, min(start + BLOCK, end))
+            found = pool.map(partial(audit_one, tail=asked.tail), numbers, chunksize=16)
+            pictures, differing = 0, list[str]()
+            title = f"companies {numbers.start} to {numbers.stop} of {end}"
+            for count, different in track(found, title, total=len(numbers)):
+                pictures, differing = pictures + count, differing + different
+            compared, wrong = compared + pictures, wrong + differing
+            line = (
+                f"{datetime.now(UTC):%Y-%m-%d} companies {numbers.start}-{numbers.stop} "
+                f"pictures {pictures} differing {len(differing)} torch {torch.__version__}\n"
+            )
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            if asked.record:
+                with asked.record.open("a", encoding="utf-8") as file:
+                    file.write(line)
     sys.stdout.write("".join(f"{line}\n" for line in wrong[:20]))
     sys.stdout.write(
-        f"{asked.number} companies, {compared} pictures, {len(wrong)} with differing bytes\n"
+        f"{end - first} companies, {compared} pictures, {len(wrong)} with differing bytes\n"
     )
     sys.exit(bool(wrong))
 
