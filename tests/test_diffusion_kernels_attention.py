@@ -199,7 +199,8 @@ def test_padded_heads_attend_to_the_same(
     choosing(monkeypatch, Candidate(MATH, wider))
     found = attend(q, k, v, scale=scale)
     assert found.shape == q.shape
-    assert (found.double() - wanted).abs().max() <= 1e-6 * wanted.abs().max()
+    # Large logits: what a processor rounds there comes through the exponential.
+    assert (found.double() - wanted).abs().max() <= 4e-6 * wanted.abs().max()
     assert seen == [((2, 3, 11, wider), (2, 3, context, wider), true)]
     choosing(monkeypatch, Candidate(MATH, dim))
     torch.testing.assert_close(found, attend(q, k, v, scale=scale), rtol=1e-5, atol=1e-6)

@@ -37,6 +37,7 @@ def stop_at(steps: int) -> Callable[[str, Progress], None]:
     return report
 
 
+@pytest.mark.timeout(240)
 def test_both_networks_learn_and_the_model_paints(tmp_path: Path) -> None:
     shop = workshop(tmp_path, vae_samples=1200, denoiser_samples=1600)
     run.run_vae(shop, minutes=5, report=quiet)
@@ -70,6 +71,7 @@ def _metadata(path: Path) -> str:
         return str(file.metadata()["progress"])
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("part", ["vae", "denoiser"])
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
@@ -95,6 +97,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         assert torch.equal(tensor, broken[name]), name
 
 
+@pytest.mark.timeout(240)
 def test_a_sheet_is_painted_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = workshop(tmp_path, denoiser_samples=8 * 100)
     run.run_vae(shop, minutes=5, report=quiet)
