@@ -13,8 +13,9 @@ help: ## Show this list
 demo: $(VENV)/.product ## Install, then start the loopback Discord, the bot and the shipped model
 	@$(BIN)/easel demo --port $(PORT)
 
+# Two processes of one thread each: operators that share threads out would wait for each other's.
 test: $(VENV)/.development chromium ## Install, then run the default test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(VENV)/.development chromium ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
