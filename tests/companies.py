@@ -215,10 +215,14 @@ def audit_one(number: int, *, tail: Tail | None) -> tuple[int, list[str]]:
 
 
 def recorded(path: Path) -> int:
-    """Return how many companies, from number 0 on, a record holds."""
+    """Return how many companies, from number 0 on and without a gap, a record holds as equal."""
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    found = [RECORD.match(line) for line in lines]
-    return max((int(match["end"]) for match in found if match), default=0)
+    found = [match for match in map(RECORD.match, lines) if match]
+    end = 0
+    for match in sorted(found, key=lambda match: int(match["start"])):
+        if int(match["start"]) <= end:
+            end = max(end, int(match["end"]))
+    return end
 
 
 def main() -> None:

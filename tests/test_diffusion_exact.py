@@ -17,7 +17,7 @@ from diffusion.bench.loras import with_loras
 from diffusion.exact import Certificates, run_exactly, same_bits
 from diffusion.machine import Machine
 from diffusion.rows import Kind
-from tests.companies import alone, audit, guest
+from tests.companies import alone, audit, guest, recorded
 from tests.tiny import tiny_model
 
 COMPANIES = 200
@@ -189,3 +189,16 @@ async def test_companies_in_the_engines_own_thread() -> None:
     # The engine's thread and this one use as many cores: see `rows.Kind`.
     for each, pictures in zip(guests, found, strict=True):
         assert pictures == alone(each), each.params.to_json()
+
+
+def test_a_record_is_gone_on_with_where_it_has_its_first_gap(tmp_path: Path) -> None:
+    """A block that differed, or that was never made, is no ground to stand on."""
+    path = tmp_path / "EXACT.txt"
+    assert recorded(path) == 0
+    path.write_text(
+        "# a heading\n"
+        "2026-11-30 companies 0-500 pictures 9 differing 0 torch 2.13.0\n"
+        "2026-11-30 companies 500-750 pictures 9 differing 1 torch 2.13.0\n"
+        "2026-11-30 companies 750-1000 pictures 9 differing 0 torch 2.13.0\n"
+    )
+    assert recorded(path) == 500
