@@ -1,11 +1,15 @@
 """Help, and the words on commands and buttons. The flags come from the parser's own table."""
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
 from bot.escape import MESSAGE_LIMIT, cut_utf16, escape
 from bot.prompt.flags import FLAGS, LATER, Flag, Kind
+
+# Nothing else in a model's description becomes a link.
+_PROJECT: Final = re.compile(r"https://github\.com/[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,60}")
 
 COMMANDS: Final = MappingProxyType(
     {
@@ -83,6 +87,14 @@ def about(software: str, credits: Mapping[str, Sequence[str]]) -> str:
             lines += [
                 f"**{escape(name)}** was trained on these drawings, rasterised, mirrored, "
                 "recoloured and put together; their authors do not endorse it:",
-                *(f"- {escape(line, MESSAGE_LIMIT)}" for line in credit),
+                *(f"- {_credit(line)}" for line in credit),
             ]
     return cut_utf16("\n".join(lines), MESSAGE_LIMIT)
+
+
+def _credit(line: str) -> str:
+    """Escape a line, but for a project's address at its end: attribution has to lead somewhere."""
+    words, found, address = line.rpartition(", ")
+    if found and _PROJECT.fullmatch(address):
+        return f"{escape(words, MESSAGE_LIMIT)}, <{address}>"
+    return escape(line, MESSAGE_LIMIT)

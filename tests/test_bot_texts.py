@@ -343,3 +343,16 @@ def test_credits_cannot_speak_for_the_bot() -> None:
     assert "**look**" not in shown
     assert "](" not in shown
     assert "ink" not in texts.about("Easel", {"ink": []})
+
+
+def test_only_a_project_at_the_end_of_a_credit_is_a_link() -> None:
+    shown = texts.about("Easel", {"ink": ["a: B, MIT, https://github.com/b/art"]})
+    assert ", <https://github.com/b/art>" in shown
+    for hostile in (
+        "https://github.com.x.example/b/art",
+        "https://x.example/b",
+        "https://github.com/b/art?to=x",
+    ):
+        assert "https://" not in texts.about(
+            "Easel", {"ink": [f"a: B, {hostile}", f"{hostile} MIT"]}
+        )
