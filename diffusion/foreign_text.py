@@ -1,6 +1,7 @@
 """The text side of somebody else's checkpoint."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from filecmp import cmpfiles
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +11,8 @@ from torch import nn
 
 from diffusion.addons import enumerate_files
 from diffusion.checkpoints import Checkpoint, Part
-from diffusion.checkpoints.load import Reading, load_part
+from diffusion.checkpoints.load import load_part
+from diffusion.checkpoints.reading import Reading
 from diffusion.errors import CheckpointError
 from diffusion.networks.bert import BERTTransformer
 from diffusion.networks.configs import BERTConfig, ClassConfig, TextConfig
@@ -26,6 +28,7 @@ from diffusion.text import (
     tokenizer_from_folder,
 )
 from diffusion.text.inversions import Inversions
+from diffusion.text.tokenizers import TOKENIZER_FILES
 
 # Where a folder keeps the tokenizer of each part.
 _TOKENIZERS: Final[Mapping[str, str]] = {"text": "tokenizer", "text_2": "tokenizer_2"}
@@ -54,12 +57,12 @@ def load_text(
         return BertStack(tokenizer=tokenizer, model=bert, config=config)
     widths = tuple(_clip_config(part).width for part in parts)
     inversions = Inversions(enumerate_files(embeddings), widths)
-    return ClipStack(
-        [
-            _clip(found, part, inversions, reading, place=place, device=device, dtype=dtype)
-            for place, part in enumerate(parts)
-        ]
-    )
+    encoders: list[ClipEncoder] = []
+    for part in parts:
+        encoders.append(
+            _clip(found, part, inversions, reading, before=encoders, device=device, dtype=dtype)
+        )
+    return ClipStack(encoders)
 
 
 def _clip(
@@ -68,7 +71,7 @@ def _clip(
     inversions: Inversions,
     reading: Reading,
     *,
-    place: int,
+    before: Sequence[ClipEncoder],
     device: torch.device,
     dtype: torch.dtype,
 ) -> ClipEncoder:
@@ -76,12 +79,17 @@ def _clip(
     with torch.device("meta"):
         model = build_text_model(config)
     load_part(part, model, device, dtype, reading)
+    if before and _same_tokenizer(found, *_TOKENIZERS):
+        # Stable Diffusion XL's two read the same 49,408 words, a tenth of the time of loading it.
+        tokenizer = before[0].tokenizer
+    else:
+        tokenizer = _tokenizer(found, part.name, clip_tokenizer)
     return ClipEncoder(
-        tokenizer=_tokenizer(found, part.name, clip_tokenizer),
+        tokenizer=tokenizer,
         model=model,
         config=config,
         inversions=inversions,
-        place=place,
+        place=len(before),
     )
 
 
@@ -95,3 +103,15 @@ def _tokenizer(found: Checkpoint, name: str, own: Callable[[], Tokenizer]) -> To
     """Return a folder's tokenizer; single files bring none and get the family's own."""
     folder = found.path / _TOKENIZERS[name]
     return tokenizer_from_folder(folder) if folder.is_dir() else own()
+
+
+def _same_tokenizer(found: Checkpoint, *names: str) -> bool:
+    """Say whether two parts' tokenizers would be made of the same bytes."""
+    first, second = (found.path / _TOKENIZERS[name] for name in names)
+    if first.is_dir() != second.is_dir():
+        return False
+    files = [
+        file for file in TOKENIZER_FILES if (first / file).exists() or (second / file).exists()
+    ]
+    same, _, _ = cmpfiles(first, second, files, shallow=False)
+    return same == files

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from diffusion.addons import Addons, enumerate_files
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
-from diffusion.checkpoints.load import Reading, load_part
+from diffusion.checkpoints.load import load_part
+from diffusion.checkpoints.reading import Reading
 from diffusion.errors import CheckpointError, OutOfMemoryError
 from diffusion.foreign import info_of
 from diffusion.foreign_text import load_text
@@ -168,11 +169,16 @@ def _assemble(
     reading: Reading, *, home: torch.device, embeddings: Path | None,
 ) -> Model:  # fmt: skip
     parts = found.parts
-    backbone = _backbone(parts["unet"], home, dtype, reading)
     vae_part = parts.get("vae")
     vae_dtype = dtype
     if vae_part is not None and vae_part.upcast and dtype == torch.float16:
         vae_dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    # The largest first, and all before any network is built: that takes as long.
+    reading.check(parts["unet"], home, dtype)
+    for name in ("text", "text_2"):
+        if name in parts:
+            reading.check(parts[name], home, dtype)
+    backbone = _backbone(parts["unet"], home, dtype, reading)
     vae: FirstStage
     if vae_part is None and isinstance(backbone.config, UNetConfig):
         raise CheckpointError(f"{found.path} has no autoencoder: name one as the model's vae")
@@ -261,7 +267,7 @@ def _filled(
     reading: Reading | None = None,
 ) -> _Network:  # fmt: skip
     load_part(part, network, device, dtype, reading)
-    return network.eval().requires_grad_(False)
+    return network
 
 
 def _preview(family: str, vae: FirstStage) -> Preview:

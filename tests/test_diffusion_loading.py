@@ -24,6 +24,7 @@ from diffusion import (
 )
 from diffusion.foreign import describe_checkpoint
 from diffusion.networks.unet import UNet
+from diffusion.text import ClipEncoder
 from tests.parity.pipelines import addons, system
 from tests.tiny import tiny_folder
 
@@ -165,6 +166,45 @@ def test_an_infinite_weight_is_found_beside_the_loading(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "broken.safetensors")
     with pytest.raises(CheckpointError, match=rf"{name.split('.')[-2]}.*not finite as float32"):
         load_model(tmp_path / "broken.safetensors")
+
+
+@pytest.mark.parametrize("prefix", ["cond_stage_model.", "first_stage_model.decoder"])
+def test_an_infinite_weight_is_found_in_every_part(prefix: str, tmp_path: Path) -> None:
+    tensors = load_file(system("sd1").single)
+    name = next(key for key in tensors if key.startswith(prefix) and key.endswith(".weight"))
+    tensors[name].view(-1)[0] = torch.nan
+    save_file(tensors, tmp_path / "broken.safetensors")
+    with pytest.raises(CheckpointError, match=rf"{name}.*not finite as float32"):
+        load_model(tmp_path / "broken.safetensors")
+
+
+def test_two_encoders_share_a_tokenizer_of_the_same_files_only(tmp_path: Path) -> None:
+    folder = tmp_path / "xl"
+    shutil.copytree(system("sdxl").folder, folder)
+    for name in ("tokenizer", "tokenizer_2"):
+        whole = json.loads((folder / name / "tokenizer.json").read_text(encoding="utf-8"))
+        (folder / name / "tokenizer.json").unlink()
+        merges = [pair if isinstance(pair, str) else " ".join(pair)
+                  for pair in whole["model"]["merges"]]  # fmt: skip
+        (folder / name / "vocab.json").write_text(json.dumps(whole["model"]["vocab"]))
+        (folder / name / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+
+    def encoders() -> list[ClipEncoder]:
+        text = load_model(folder).text
+        assert text is not None
+        return list(text.encoders)
+
+    first, second = encoders()
+    assert first.tokenizer is second.tokenizer
+    assert first.tokens("a red fox") == second.tokens("a red fox")
+    with (folder / "tokenizer_2" / "merges.txt").open("r+") as file:
+        lines = file.read().splitlines()
+        file.seek(0)
+        file.truncate()
+        file.write("\n".join(lines[:100]) + "\n")
+    first, second = encoders()
+    assert first.tokenizer is not second.tokenizer
+    assert first.tokens("a red fox") != second.tokens("a red fox")
 
 
 def test_a_model_too_large_for_its_device_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from tokenizers.models import BPE, WordPiece
 
 from diffusion.errors import CheckpointError
 
+# What `tokenizer_from_folder` may read.
+TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt")
 _DATA: Final = Path(__file__).parent.parent / "data"
 _CLIP_TABLE: Final = _DATA / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 _BERT_TABLE: Final = _DATA / "bert" / "vocab.txt"
