@@ -38,22 +38,29 @@ def load_part(
         with Reading() as own:
             load_part(part, network, device, dtype, own)
         return
-    names = _names(part, _tensors(network))
+    places = _places(network)
+    names = _names(part, {name: holder[leaf] for name, (holder, leaf) in places.items()})
     target = torch.device(device)
-    found = reading.read_all(part, target, dtype)
-    tensors = {names[key]: tensor for key, tensor in found.items()}
-    network.load_state_dict(tensors, strict=False, assign=True)
+    for key, tensor in reading.read_all(part, target, dtype).items():
+        holder, leaf = places[names[key]]
+        is_parameter = isinstance(holder[leaf], nn.Parameter)
+        holder[leaf] = nn.Parameter(tensor, requires_grad=False) if is_parameter else tensor
     _restore_positions(network, target)
-    network.eval().requires_grad_(False)
+    network.eval()
 
 
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Return what `state_dict` would, without the detached copy that it makes of each."""
+def _places(network: nn.Module) -> dict[str, tuple[dict[str, Any], str]]:
+    """Return where the network holds each tensor of its `state_dict`: a module's table, and a name.
+
+    Looking there once and writing there is all that is wanted of `state_dict` and
+    `load_state_dict`, which made a fifth of the time of loading Stable Diffusion XL.
+    """
     return {
-        f"{prefix}.{name}" if prefix else name: tensor
+        f"{prefix}.{leaf}" if prefix else leaf: (holder, leaf)
         for prefix, module in network.named_modules(remove_duplicate=False)
-        for name, tensor in (*module._parameters.items(), *module._buffers.items())
-        if tensor is not None and name not in module._non_persistent_buffers_set
+        for holder in (module._parameters, module._buffers)
+        for leaf, tensor in holder.items()
+        if tensor is not None and leaf not in module._non_persistent_buffers_set
     }
 
 
