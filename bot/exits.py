@@ -8,6 +8,8 @@ from typing import Final
 # sysexits.h: a supervisor restarts after 70 and must not after 78.
 SOFTWARE: Final = 70
 CONFIG: Final = 78
+# As shells say it of a program that Ctrl-C ended.
+INTERRUPTED: Final = 130
 
 
 class Exit(Exception):  # noqa: N818 - an end, not always an error

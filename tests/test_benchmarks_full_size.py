@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.full_size import Loads, table
+from tests.benchmarks.full_size import Loads, line_of, merged, page
 from tests.benchmarks.full_size_families import FAMILIES, FILES, FOLDER, SINGLE
 from tests.benchmarks.full_size_models import clip_table, numbers
 from tests.benchmarks.full_size_models import write as write_here
@@ -46,8 +46,17 @@ def test_the_table_of_tokens() -> None:
     assert vocabulary["!"] == 0 and vocabulary["<|endoftext|>"] == 49407
 
 
-def test_the_table_of_results() -> None:
+def test_a_page_keeps_what_was_not_measured_again() -> None:
     runs = [{"seconds": s, "seconds_touched": 2 * s, "peak": 3.0, "weights": 2.0} for s in (1, 2)]
-    loads = Loads(family="sd15", layout=FOLDER, easel=tuple(runs), diffusers=tuple(reversed(runs)))
-    row = table([(loads, {"text": 1e-6, "unet": 2e-6, "vae": 3e-6})]).splitlines()[-1]
-    assert "1.25 (0.50 to 2.00)" in row and "| 1.50 | 1.50 | 1.0e-06 | 2.0e-06" in row
+    sides = {"easel": tuple(runs), "diffusers": tuple(reversed(runs))}
+    apart = {"text": 1e-6, "unet": 2e-6, "vae": 3e-6}
+    first = [
+        line_of(Loads(family=name, layout=FOLDER, **sides), apart) for name in ("sdxl", "sd15")
+    ]
+    assert "1.25 (0.50 to 2.00)" in first[0] and "| 1.50 | 1.50 | 1.0e-06 | 2.0e-06" in first[0]
+    old = page(merged("", first))
+    assert [line for line in old.splitlines() if line in first] == [first[1], first[0]]
+    again = line_of(Loads(family="sd15", layout=FOLDER, **sides), apart | {"vae": 9e-6})
+    new = page(merged(old, [again])).splitlines()
+    assert again in new and first[0] in new and first[1] not in new
+    assert new[: new.index(again)] == old.splitlines()[: new.index(again)]

@@ -1,13 +1,17 @@
 """`easel train`: each part is a command that stops by its clock and goes on where it was."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 from bot.__main__ import app
+from diffusion.train import denoiser, vae
 from tests.workbench import write_shapes
 
 
@@ -33,6 +37,35 @@ def test_the_parts_make_a_model_one_after_the_other(tmp_path: Path) -> None:
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["training"]["vae"]["samples"] == 400
     assert config["training"]["drawings"] == 18
+
+
+@pytest.mark.parametrize("part", ["vae", "decoder", "denoiser"])
+def test_ctrl_c_loses_no_step_and_says_how_to_go_on(
+    tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shapes(tmp_path / "art")
+    at = ("--folder", tmp_path, "--preset", "tiny")
+    if part != "vae":
+        run("vae", *at, "--minutes", "0")
+    module, calls = denoiser if part == "denoiser" else vae, list[float]()
+    before, rate = signal.getsignal(signal.SIGINT), module.cosine
+
+    def interrupted(progress: float) -> float:
+        calls.append(progress)
+        if len(calls) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return rate(progress)
+
+    monkeypatch.setattr(module, "cosine", interrupted)
+    done = CliRunner().invoke(app, ["train", part, *map(str, at)])
+    assert done.exit_code == 130
+    assert "Stopping: the state is saved after this step" in done.output
+    assert "Go on with: easel" in done.output
+    with safe_open(tmp_path / "run-tiny" / f"{part}-state.safetensors", "pt") as state:
+        assert json.loads(state.metadata()["progress"])["steps"] == 3, "the third is finished"
+    assert not (tmp_path / "run-tiny" / "sheet.png").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(calls) == 3
 
 
 def test_an_unknown_preset_is_a_sentence(tmp_path: Path) -> None:

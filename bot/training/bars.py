@@ -13,10 +13,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def bar(part: str, total: int) -> "Iterator[Callable[[str, State], None]]":
-    """Show a run of `total` samples; yields what is called with the part's name and its progress.
-
-    The state is saved when the run is stopped by its clock; Ctrl-C keeps the last one saved.
-    """
+    """Show a run of `total` samples; yields what is called with its part's name and progress."""
     console = Console(highlight=False, soft_wrap=True)
 
     def line(name: str, state: "State") -> None:

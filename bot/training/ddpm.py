@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bot.exits import CONFIG
+from bot.exits import CONFIG, INTERRUPTED
 from bot.training.app import train
 from bot.training.watched import stoppable, this_command
 
@@ -66,7 +66,7 @@ def ddpm(
         raise typer.Exit(CONFIG) from None
     if stopped:
         console.print(f"Stopped; all is kept in {home}. Go on with: {this_command()}")
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     sample_sheet(home / "model", learned, home / "sheet.png", steps=steps, seed=seed)
     console.print(f"{home / 'sheet.png'}: sixteen pictures by {steps} steps of Algorithm 2")
     console.print(f"{home / 'model'} is a model like any other: name it in config.toml")

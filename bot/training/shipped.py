@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bot.exits import CONFIG
+from bot.exits import CONFIG, INTERRUPTED
 from bot.training.app import train
 from bot.training.bars import bar
 from bot.training.tune import train_pictures
+from bot.training.watched import Stop, stoppable, this_command
 
 if TYPE_CHECKING:
-    from diffusion.train.run import Workshop
+    from diffusion.train.run import Report, Workshop
 
 Folder = Annotated[Path, typer.Option(help="The workshop: data set, states, sheets.")]
 Preset = Annotated[str, typer.Option(help="cpu, gpu or tiny.")]
@@ -51,8 +52,8 @@ def vae(
     from diffusion.train.run import run_vae
 
     workshop = _workshop(folder, preset, threads)
-    with _told_errors(), bar("vae", workshop.preset.vae.total_samples) as report:
-        run_vae(workshop, minutes=minutes, report=report, start=start or None)
+    with _told_errors(), _run("vae", workshop.preset.vae.total_samples) as (report, stop):
+        run_vae(workshop, minutes=minutes, report=report, start=start or None, stop=stop)
 
 
 @train.command()
@@ -63,8 +64,8 @@ def decoder(
     from diffusion.train.run import run_decoder
 
     workshop = _workshop(folder, preset, threads)
-    with bar("decoder", workshop.preset.vae.total_samples) as report:
-        run_decoder(workshop, minutes=minutes, report=report)
+    with _run("decoder", workshop.preset.vae.total_samples) as (report, stop):
+        run_decoder(workshop, minutes=minutes, report=report, stop=stop)
 
 
 @train.command()
@@ -93,11 +94,9 @@ def denoiser(
     from diffusion.train.run import paint_sheet, run_denoiser
 
     workshop = _workshop(folder, preset, threads)
-    with (
-        _told_errors(),
-        bar("denoiser", workshop.preset.denoiser.total_samples) as report,
-    ):
-        run_denoiser(workshop, minutes=minutes, report=report, start=start or None)
+    total = workshop.preset.denoiser.total_samples
+    with _told_errors(), _run("denoiser", total) as (report, stop):
+        run_denoiser(workshop, minutes=minutes, report=report, start=start or None, stop=stop)
     paint_sheet(workshop)
 
 
@@ -123,6 +122,17 @@ def _workshop(folder: Path, preset: str, threads: int) -> "Workshop":
         return open_workshop(folder, preset, device=choose_device().device)
     except KeyError as error:
         raise typer.BadParameter(str(error.args[0])) from None
+
+
+@contextmanager
+def _run(part: str, total: int) -> Iterator[tuple["Report", Stop]]:
+    """Show a bar, and let Ctrl-C end the run, and the command, with its state saved."""
+    console = Console(highlight=False, soft_wrap=True)
+    with bar(part, total) as report, stoppable(console, None) as stop:
+        yield report, stop
+    if stop.asked:
+        console.print(f"Go on with: {this_command()}", markup=False)
+        raise typer.Exit(INTERRUPTED)
 
 
 @contextmanager

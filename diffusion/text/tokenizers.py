@@ -3,9 +3,8 @@
 Promises: built by the `tokenizers` library from data alone; nothing in a folder is ever run.
 """
 
-import gzip
+import zlib
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -23,6 +22,8 @@ _CLIP_TABLE: Final = _DATA / "clip" / "bpe_simple_vocab_16e6.txt.gz"
 _BERT_TABLE: Final = _DATA / "bert" / "vocab.txt"
 # 256 bytes, each also as the end of a word, the merges, begin and end: 49,408 in all.
 _MERGES: Final = 49_408 - 512 - 2
+# Enough of the table, unpacked, to hold them.
+_CLIP_BYTES: Final = 1 << 20
 _BEGIN: Final = "<|startoftext|>"
 _END: Final = "<|endoftext|>"
 _END_OF_WORD: Final = "</w>"
@@ -41,15 +42,15 @@ _MAX_BYTES: Final = 32 << 20
 
 def clip_tokenizer() -> Tokenizer:
     """Return CLIP's tokenizer (Radford et al. 2021; 49,408 tokens, lower case)."""
-    with gzip.open(_CLIP_TABLE, "rt", encoding="utf-8") as file:
-        next(file)
-        merges = [tuple(line.split()) for line in islice(file, _MERGES)]
+    # Most of the table is merges that CLIP does not use: they are not even unpacked.
+    start = zlib.decompressobj(wbits=31).decompress(_CLIP_TABLE.read_bytes(), _CLIP_BYTES)
+    lines = start.decode("utf-8", errors="ignore").split("\n", _MERGES + 1)[1 : _MERGES + 1]
     letters = list(_byte_letters().values())
     names = [*letters, *(letter + _END_OF_WORD for letter in letters)]
-    names += [first + second for first, second in merges]
+    names += [line.replace(" ", "") for line in lines]
     names += [_BEGIN, _END]
-    vocabulary = {name: i for i, name in enumerate(names)}
-    return _clip(BPE(vocabulary, [(a, b) for a, b in merges], **_CLIP_OPTIONS))
+    merges: list[Any] = [tuple(line.split(" ")) for line in lines]
+    return _clip(BPE({name: i for i, name in enumerate(names)}, merges, **_CLIP_OPTIONS))
 
 
 def bert_tokenizer(vocabulary: Path | None = None) -> Tokenizer:

@@ -22,7 +22,7 @@ from diffusion.text.clip import TextModel
 from diffusion.train.captions import Colour
 from diffusion.train.compose.composition import Composition
 from diffusion.train.precision import Precision, attention, autocast, choose_precision
-from diffusion.train.state import Average, Budget, Progress, load_state, save_state
+from diffusion.train.state import Average, Budget, Progress, load_state, never, save_state
 from diffusion.train.vae import cosine
 
 
@@ -196,10 +196,12 @@ def train_denoiser(
     report: Callable[[Progress], None],
     save_every: int = 400,
     device: str = "cpu",
+    stop: Callable[[], bool] = never,
 ) -> Average:
     """Train (or go on training) "text" and "unet"; return the averaged weights.
 
-    State goes to `folder`/denoiser-state.safetensors. Stops after `minutes` or at the recipe's end.
+    State goes to `folder`/denoiser-state.safetensors. Ends after `minutes`, at the recipe's end or
+    after the step in which `stop` says so.
     """
     network = Denoiser(networks["text"], networks["unet"]).to(device)  # type: ignore[arg-type]
     # Fused: one pass over the weights in place of eight, a third of the time on a CPU.
@@ -223,7 +225,7 @@ def train_denoiser(
     average.begin(named)
     budget, before = Budget(minutes=minutes), progress.seconds
     losses: list[float] = []
-    while progress.samples < recipe.total_samples and not budget.over:
+    while progress.samples < recipe.total_samples and not (budget.over or stop()):
         optimiser.param_groups[0]["lr"] = recipe.learning_rate * cosine(
             progress.samples / recipe.total_samples
         )

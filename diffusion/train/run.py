@@ -28,7 +28,7 @@ from diffusion.train.charts import loss_curve, sheet
 from diffusion.train.data import Pixels, Row, read_art, read_index, select
 from diffusion.train.denoiser import DenoiserRecipe, train_denoiser
 from diffusion.train.presets import PRESETS, EmojiPreset
-from diffusion.train.state import Average, Progress
+from diffusion.train.state import Average, Progress, never
 from diffusion.train.thesaurus_file import build_thesaurus
 from diffusion.train.vae import train_vae
 
@@ -121,8 +121,9 @@ def _chart(workshop: Workshop, part: str, log: Sequence[Mapping[str, float]]) ->
 
 
 def run_vae(
-    workshop: Workshop, *, minutes: float, report: Report, start: str | None = None
-) -> None:
+    workshop: Workshop, *, minutes: float, report: Report, start: str | None = None,
+    stop: Callable[[], bool] = never,
+) -> None:  # fmt: skip
     """Train the autoencoder on every drawing of the preset's `vae_styles` and on compositions.
 
     A run begins with the autoencoder of the model `start`, if one is given.
@@ -141,6 +142,7 @@ def run_vae(
         report=_charting(workshop, "vae", report),
         device=workshop.device,
         begin=begin,
+        stop=stop,
     )
     _chart(workshop, "vae", _progress(workshop.run, "vae")["log"])
 
@@ -154,7 +156,9 @@ def _canvases(workshop: Workshop, rows: Sequence[Row]) -> Pixels:
     return np.concatenate([drawings, *(picture.canvas[None] for picture in pictures)])
 
 
-def run_decoder(workshop: Workshop, *, minutes: float, report: Report) -> None:
+def run_decoder(
+    workshop: Workshop, *, minutes: float, report: Report, stop: Callable[[], bool] = never
+) -> None:
     """Sharpen the decoder on the drawings the denoiser is trained on; the encoder stays."""
     recipe = workshop.preset.vae
     train_vae(
@@ -165,6 +169,7 @@ def run_decoder(workshop: Workshop, *, minutes: float, report: Report) -> None:
         report=_charting(workshop, "decoder", report),
         decoder_of=_averaged(workshop, "vae"),
         device=workshop.device,
+        stop=stop,
     )
     _chart(workshop, "decoder", _progress(workshop.run, "decoder")["log"])
 
@@ -228,6 +233,7 @@ def run_denoiser(
     report: Report,
     recipe: DenoiserRecipe | None = None,
     start: str | None = None,
+    stop: Callable[[], bool] = never,
 ) -> Average:
     """Train the text encoder and the U-Net; return the averaged weights.
 
@@ -250,6 +256,7 @@ def run_denoiser(
         minutes=minutes,
         report=_charting(workshop, "denoiser", report),
         device=workshop.device,
+        stop=stop,
     )
     _chart(workshop, "denoiser", _progress(workshop.run, "denoiser")["log"])
     return average

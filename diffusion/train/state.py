@@ -68,6 +68,11 @@ class Progress:
     log: list[dict[str, float]] = field(default_factory=list)
 
 
+def never() -> bool:
+    """Whether to stop, where nobody can ask for it."""
+    return False
+
+
 def save_state(
     path: Path,
     *,

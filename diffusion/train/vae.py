@@ -20,7 +20,7 @@ from torch import Tensor
 from diffusion.networks.configs import VAEConfig
 from diffusion.networks.vae import AutoencoderKL
 from diffusion.train.precision import Precision, autocast, choose_precision
-from diffusion.train.state import Average, Budget, Progress, load_state, save_state
+from diffusion.train.state import Average, Budget, Progress, load_state, never, save_state
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -117,12 +117,14 @@ def train_vae(
     decoder_of: AutoencoderKL | None = None,
     device: str = "cpu",
     begin: Mapping[str, Tensor] | None = None,
+    stop: Callable[[], bool] = never,
 ) -> AutoencoderKL:
     """Train (or go on training) on N x H x W x 4 art; return the network with averaged weights.
 
-    State, a sheet of reconstructions and metrics go to `folder`. Stops after `minutes` or at the
-    recipe's end. With `decoder_of`, that network's decoder is sharpened and its encoder stays: the
-    latents a denoiser was trained on keep their meaning. `begin`: weights to begin with.
+    State, a sheet of reconstructions and metrics go to `folder`. Ends after `minutes`, at the
+    recipe's end or after the step in which `stop` says so. With `decoder_of`, that network's
+    decoder is sharpened and its encoder stays: the latents a denoiser was trained on keep their
+    meaning. `begin`: weights to begin with.
     """
     torch.manual_seed(recipe.seed)
     vae, part = (
@@ -148,7 +150,7 @@ def train_vae(
     progress.precision = progress.precision or recipe.precision or choose_precision(device)
     art = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     budget, before = Budget(minutes=minutes), progress.seconds
-    while progress.samples < recipe.total_samples and not budget.over:
+    while progress.samples < recipe.total_samples and not (budget.over or stop()):
         rate = recipe.learning_rate * cosine(progress.samples / recipe.total_samples)
         optimiser.param_groups[0]["lr"] = rate
         # One seed a step, so that a run that was stopped goes on as if it had not been.

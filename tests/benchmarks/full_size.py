@@ -1,9 +1,9 @@
 """Full-size random weights through our loader and diffusers', in turn: time, memory, one step.
 
 Run: python -m tests.benchmarks.full_size [sd15|sd21|sdxl|all|tiny-…] [--folder DIR] [--runs N]
-Writes tests/benchmarks/RESULTS.md when all three full sizes were measured. Promises: each figure is
-taken in a process of its own, both sides in turn with the files in the page cache; families are
-written, measured and deleted one after the other.
+Writes the rows of the full sizes it measured into tests/benchmarks/RESULTS.md. Promises: each
+figure is taken in a process of its own, both sides in turn with the files in the page cache;
+families are written, measured and deleted one after the other.
 """
 
 import argparse
@@ -31,6 +31,23 @@ RESULTS: Final = Path(__file__).parent / "RESULTS.md"
 FULL: Final = ("sd15", "sd21", "sdxl")
 STEP_LIMIT: Final = 1e-4
 PEAK_LIMIT: Final = 1.2
+INTRODUCTION: Final = """\
+# Full-size models
+
+Written by `python -m tests.benchmarks.full_size`: random weights in the published sizes, loaded by
+Easel and by diffusers in turn, each load in a process of its own with the files in the page cache;
+the median of the pairs and their range. Easel refuses numbers that are not finite, so it has read
+every weight when the call returns, while diffusers has mapped the file and read none. The first
+time therefore ends when every page of every weight has been read once. Peak is the growth of
+resident memory as a multiple of the weights (goal 1.2), mapped pages included. Differences are
+relative to the largest value (goal 1e-4), in float32.
+
+"""
+HEAD: Final = (
+    "| model | layout | loaded and read once, ours / diffusers | call returns, ours / diffusers "
+    "| peak / weights: ours | diffusers | text | U-Net | autoencoder | measured |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+)
 _GIB: Final = 2**30
 
 
@@ -122,45 +139,47 @@ def rows(name: str, root: Path, runs: int) -> list[tuple[Loads, dict[str, float]
         shutil.rmtree(home)
 
 
-def table(found: Sequence[tuple[Loads, dict[str, float]]]) -> str:
-    """Return the Markdown table."""
-    lines = [
-        "| model | layout | loaded and read once, ours / diffusers | call returns, ours / diffusers"
-        " | peak / weights: ours | diffusers | text | U-Net | autoencoder |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for loads, apart in found:
-        family = FAMILIES[loads.family]
-        precision = str(family.dtype).removeprefix("torch.")
-        lines.append(
-            f"| {family.title} ({precision}) | {loads.layout} "
-            f"| {_spread(loads.ratios('seconds_touched'))} | {_spread(loads.ratios('seconds'))} "
-            f"| {loads.peak(EASEL):.2f} | {loads.peak(DIFFUSERS):.2f} "
-            f"| {apart['text']:.1e} | {apart['unet']:.1e} | {apart['vae']:.1e} |"
-        )
-    return "\n".join(lines)
+def line_of(loads: Loads, apart: Mapping[str, float]) -> str:
+    """Return a row of the Markdown table."""
+    family = FAMILIES[loads.family]
+    precision = str(family.dtype).removeprefix("torch.")
+    return (
+        f"| {family.title} ({precision}) | {loads.layout} "
+        f"| {_spread(loads.ratios('seconds_touched'))} | {_spread(loads.ratios('seconds'))} "
+        f"| {loads.peak(EASEL):.2f} | {loads.peak(DIFFUSERS):.2f} "
+        f"| {apart['text']:.1e} | {apart['unet']:.1e} | {apart['vae']:.1e} "
+        f"| {datetime.now(tz=UTC).date().isoformat()}, {len(loads.easel)} pairs |"
+    )
 
 
 def _spread(ratios: Sequence[float]) -> str:
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def page(found: Sequence[tuple[Loads, dict[str, float]]], runs: int) -> str:
+def page(lines: Sequence[str]) -> str:
     """Return the page of results."""
     made = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers", "transformers"))
     return (
-        "# Full-size models\n\n"
-        "Written by `python -m tests.benchmarks.full_size all`: random weights in the published\n"
-        "sizes, loaded by Easel and by diffusers in turn, each load in a process of its own with\n"
-        f"the files in the page cache; the median of {runs} pairs and their range. Easel refuses\n"
-        "numbers that are not finite, so it has read every weight when the call returns, while\n"
-        "diffusers has mapped the file and read none. The first time therefore ends when every\n"
-        "page of every weight has been read once. Peak is the growth of resident memory as a\n"
-        "multiple of the weights (goal 1.2), mapped pages included. Differences are relative to\n"
-        "the largest value (goal 1e-4), in float32.\n\n"
-        f"{table(found)}\n\n"
-        f"{datetime.now(tz=UTC).date().isoformat()}, two CPU cores, 24 GiB, no GPU; {made}.\n"
+        INTRODUCTION
+        + "".join(f"{line}\n" for line in [*HEAD, *lines])
+        + f"\nTwo CPU cores, 24 GiB, no GPU; {made}.\n"
     )
+
+
+def merged(old: str, new: Sequence[str]) -> list[str]:
+    """Return a page's lines of the full sizes, those measured now in place of what it had."""
+    known = {_cells(line)[:2]: line for line in [*old.splitlines(), *new] if line.startswith("| ")}
+    titles = [FAMILIES[name].title for name in FULL]
+    return [
+        line
+        for title in titles
+        for (model, _), line in known.items()
+        if model.startswith(f"{title} (")
+    ]
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip() for cell in line.strip("|").split("|"))
 
 
 def main() -> None:
@@ -171,10 +190,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=6)
     asked = parser.parse_args()
     names = FULL if asked.family == "all" else (asked.family,)
-    found = [row for name in names for row in rows(name, asked.folder, asked.runs)]
-    Console(soft_wrap=True, markup=False).print(table(found))
-    if names == FULL:
-        RESULTS.write_text(page(found, asked.runs), encoding="utf-8")
+    console = Console(soft_wrap=True, markup=False)
+    for name in names:
+        found = [line_of(*each) for each in rows(name, asked.folder, asked.runs)]
+        console.print(*found, sep="\n")
+        if name in FULL:
+            old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+            RESULTS.write_text(page(merged(old, found)), encoding="utf-8")
 
 
 if __name__ == "__main__":
