@@ -1,9 +1,11 @@
 """Forty drawings teach the shipped model a style it never saw: the judge says before and after.
 
-Run: python -m tests.benchmarks.taught_style [--folder training] [--style streamline] [--out DIR]
+Run: python -m tests.benchmarks.taught_style [--folder training] [--style STYLE] [--out DIR]
 Needs the data set of `easel train data`. Promises: the things that are asked for are none of the
 forty that were shown, so that what is measured is the style; pictures before and after have the
-same seeds. Writes taught-style.json and taught-style.png; trains by the command that people type.
+same seeds. The style is taught as a LoRA and as a new word, by the commands that people type; what
+the model's own autoencoder makes of real drawings is the ceiling of both. Writes taught-style.json
+and taught-style.png.
 """
 
 import argparse
@@ -20,14 +22,20 @@ from diffusion import load_model
 from diffusion.train.charts import sheet
 from diffusion.train.data import Row, fraction_of, read_art, read_index, select
 from diffusion.train.evaluate.drawings import on_colour
-from diffusion.train.evaluate.paint import paint
+from diffusion.train.evaluate.paint import paint, reconstruct
 from diffusion.train.judge import Judge, judge_names
 
 SHOWN: Final = 40
 ASKED: Final = 40
 IMAGES: Final = 2
 COLUMNS: Final = 10
-WEIGHTS: Final = (0.0, 0.8, 1.0)
+# What a row of the sheet is called, and what its prompts hold besides the thing.
+ADDED: Final = {
+    "before": "",
+    "LoRA at 0.8": "<lora:taught:0.8>",
+    "LoRA at 1": "<lora:taught:1>",
+    "new word": ", taught",
+}
 
 
 def split(rows: Sequence[Row], judge: Judge) -> tuple[list[Row], list[Row]]:
@@ -39,11 +47,19 @@ def split(rows: Sequence[Row], judge: Judge) -> tuple[list[Row], list[Row]]:
     return order[:SHOWN], order[SHOWN : SHOWN + ASKED]
 
 
+def judged(
+    judge: Judge, pictures: Sequence[Image.Image], names: Sequence[str], styles: Sequence[str]
+) -> dict[str, float | None]:
+    """Return how often the judge sees the style, and the thing among a hundred."""
+    score = judge_names(judge, pictures, names, styles)
+    return {"style": score.style, "right among 100": score.right_among}
+
+
 def main() -> None:
     """Train, paint, judge, write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("training"))
-    parser.add_argument("--style", default="streamline")
+    parser.add_argument("--style", default="blob")
     parser.add_argument("--model", default="emoji")
     parser.add_argument("--out", type=Path, default=Path("taught-style"))
     asked = parser.parse_args()
@@ -55,34 +71,38 @@ def main() -> None:
     for number, row in enumerate(shown):
         on_colour(art[row.row]).save(drawings / f"{number}.png")
         (drawings / f"{number}.txt").write_text(row.name, encoding="utf-8")
-    taught = asked.out / "loras" / "taught.safetensors"
-    taught.parent.mkdir(exist_ok=True)
-    command = ["train", "lora", str(drawings), "--model", asked.model, "--out", str(taught)]
-    subprocess.run([sys.executable, "-m", "bot", *command], check=True)  # noqa: S603
+    for command, file in (("lora", "loras"), ("inversion", "embeddings")):
+        taught = asked.out / file / "taught.safetensors"
+        taught.parent.mkdir(exist_ok=True)
+        words = ["train", command, str(drawings), "--model", asked.model, "--out", str(taught)]
+        if command == "inversion":
+            words += ["--word", "taught"]
+        subprocess.run([sys.executable, "-m", "bot", *words], check=True)  # noqa: S603
 
-    model = load_model(asked.model, loras=taught.parent)
-    names = [row.name for row in wanted for _ in range(IMAGES)]
-    styles = [asked.style] * len(names)
+    model = load_model(asked.model, loras=asked.out / "loras", embeddings=asked.out / "embeddings")
+    things, styles = [row.name for row in wanted], [asked.style] * len(wanted)
     real = [on_colour(art[row.row]) for row in wanted]
-    told: dict[str, dict[str, float | None]] = {}
-    score = judge_names(judge, real, names[::IMAGES], styles[::IMAGES])
-    told["real drawings"] = {"style": score.style, "right among 100": score.right_among}
-    shelves: list[list[Image.Image]] = []
-    for weight in WEIGHTS:
-        added = f"<lora:taught:{weight}>" if weight else ""
-        painted = paint(model, [f"{row.name}{added}" for row in wanted], images=IMAGES, seed=1)
-        score = judge_names(judge, [each for some in painted for each in some], names, styles)
-        told[f"weight {weight:g}"] = {"style": score.style, "right among 100": score.right_among}
-        shelves.append([some[0] for some in painted])
+    shelves: dict[str, Sequence[Image.Image]] = {
+        "as drawn": real,
+        "as drawn, reconstructed": reconstruct(model, real),
+    }
+    told = {name: judged(judge, shelf, things, styles) for name, shelf in shelves.items()}
+    for name, added in ADDED.items():
+        painted = paint(model, [f"{thing}{added}" for thing in things], images=IMAGES, seed=1)
+        flat = [each for some in painted for each in some]
+        names = [thing for thing in things for _ in range(IMAGES)]
+        told[name] = judged(judge, flat, names, [asked.style] * len(names))
+        shelves[name] = [some[0] for some in painted]
     (asked.out / "taught-style.json").write_text(json.dumps(told, indent=1) + "\n", "utf-8")
+    order = [*ADDED, "as drawn, reconstructed", "as drawn"]
     sheet(
-        [shelf[:COLUMNS] for shelf in (*shelves, real)],
+        [shelves[name][:COLUMNS] for name in order],
         asked.out / "taught-style.png",
-        columns=[row.name for row in wanted[:COLUMNS]],
-        labels=["before", *(f"weight {weight:g}" for weight in WEIGHTS[1:]), "as drawn"],
+        columns=things[:COLUMNS],
+        labels=order,
     )
-    for name, figures in told.items():
-        style, right = figures["style"], figures["right among 100"]
+    for name in order:
+        style, right = told[name]["style"], told[name]["right among 100"]
         sys.stdout.write(f"{name}: {asked.style} {style:.2f}, thing right among 100 {right:.2f}\n")
 
 
