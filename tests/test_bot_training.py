@@ -54,7 +54,7 @@ def test_ctrl_c_loses_no_step_and_says_how_to_go_on(
         calls.append(progress)
         if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return rate(progress)
+        return float(rate(progress))
 
     monkeypatch.setattr(module, "cosine", interrupted)
     done = CliRunner().invoke(app, ["train", part, *map(str, at)])
