@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench bench-peer bench-gpu bench-full parity exact clean chromium
+.PHONY: help demo test test-slow lint types format bench bench-gpu bench-full parity exact clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -34,19 +34,16 @@ format: $(VENV)/.development ## Rewrite the code the way `make lint` wants it
 bench: $(VENV)/.development ## Print the figures of the README
 	$(BIN)/easel bench
 
-bench-peer: $(VENV)/.development ## The same grid by Easel and by diffusers, in turn: a ratio
-	$(BIN)/python -m tests.benchmarks.grid_against_diffusers 15
-
 parity: $(VENV)/.development ## Compare everything with diffusers; rewrite tests/parity/RESULTS.md
 	$(BIN)/python -m tests.parity.results
 
 bench-gpu: $(VENV)/.development ## All the engine's figures on a GPU, in about ten minutes, into results/
 	$(BIN)/easel bench all --model sd15 --compile --out results
 
-bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk)
+bench-full: $(VENV)/.development ## Full-size models: load time, memory, one step, against diffusers (15 GB of disk, 20 minutes)
 	$(BIN)/python -m tests.benchmarks.full_size all
 
-exact: $(VENV)/.development ## 10,000 random companies of jobs, hours: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends
+exact: $(VENV)/.development ## 10,000 random companies of jobs, 40 minutes: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends; empty that after a change of the engine
 	$(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
 
 clean: ## Remove the virtual environment and caches; never data/
