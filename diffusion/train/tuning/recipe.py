@@ -117,7 +117,7 @@ SMALL: Final[Mapping[Method, Recipe]] = {
         text=True,
     ),
     "inversion": Recipe(
-        method="inversion", steps=400, batch=8, learning_rate=1e-2, weight_decay=0.0, dropout=0.0,
+        method="inversion", steps=400, batch=8, learning_rate=3e-3, weight_decay=0.0, dropout=0.0,
         word="word",
     ),
 }  # fmt: skip
