@@ -44,7 +44,7 @@ bench-full: $(VENV)/.development ## Full-size models: load time, memory, one ste
 	$(BIN)/python -m tests.benchmarks.full_size all
 
 exact: $(VENV)/.development ## 10,000 random companies of jobs, 40 minutes: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends; empty that after a change of the engine
-	$(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
+	GOMP_SPINCOUNT=0 $(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

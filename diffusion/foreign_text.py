@@ -79,7 +79,7 @@ def _clip(
     with torch.device("meta"):
         model = build_text_model(config)
     load_part(part, model, device, dtype, reading)
-    if before and _same_tokenizer(found, *_TOKENIZERS):
+    if before and _same_tokenizer(found):
         # Stable Diffusion XL's two read the same 49,408 words, a tenth of the time of loading it.
         tokenizer = before[0].tokenizer
     else:
@@ -105,9 +105,9 @@ def _tokenizer(found: Checkpoint, name: str, own: Callable[[], Tokenizer]) -> To
     return tokenizer_from_folder(folder) if folder.is_dir() else own()
 
 
-def _same_tokenizer(found: Checkpoint, *names: str) -> bool:
-    """Say whether two parts' tokenizers would be made of the same bytes."""
-    first, second = (found.path / _TOKENIZERS[name] for name in names)
+def _same_tokenizer(found: Checkpoint) -> bool:
+    """Say whether both encoders' tokenizers would be made of the same bytes."""
+    first, second = (found.path / folder for folder in _TOKENIZERS.values())
     if first.is_dir() != second.is_dir():
         return False
     files = [

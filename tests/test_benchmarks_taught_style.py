@@ -3,9 +3,9 @@
 import pytest
 from PIL import Image
 
-from diffusion.train.data import Row
 from diffusion.train.judge import Judge
 from tests.benchmarks.taught_style import ASKED, INK, PAPER, SHOWN, in_two_inks, printed, split
+from tests.workbench import make_row
 
 
 def test_what_is_printed_is_in_two_inks_and_what_is_not_is_not() -> None:
@@ -32,22 +32,8 @@ def test_a_tenth_of_the_pixels_may_be_of_other_colours() -> None:
 
 def test_nothing_that_is_asked_for_was_shown() -> None:
     judge = Judge.load()
-    rows = [
-        Row(
-            row=i,
-            style="blob",
-            name=name,
-            keywords=(),
-            group="",
-            code_points="",
-            icon="",
-            weight=1.0,
-            flip=False,
-            held_out=False,
-            unseen_by_judge=False,
-        )
-        for i, name in enumerate(judge.names[: SHOWN + ASKED + 5])
-    ]
+    names = judge.names[: SHOWN + ASKED + 5]
+    rows = [make_row(i, "blob", name) for i, name in enumerate(names)]
     shown, asked = split(rows, judge)
     assert (len(shown), len(asked)) == (SHOWN, ASKED)
     assert not {row.name for row in shown} & {row.name for row in asked}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion.train import art, data, packages, rasterise
 from diffusion.train.packages import PACKAGES, STYLES, PackagesError
+from tests.workbench import make_row
 
 SQUARE = '<path fill="{}" d="M0 0h{}v{}H0z"/>'
 # text: (name, group)
@@ -335,22 +336,6 @@ def test_the_known_names_are_many_distinct_and_hold_what_people_type() -> None:
     assert set(names) >= data.ALWAYS_TRAINED
     assert set(names) >= {"dog face", "pizza", "rocket", "robot", "unicorn", "fish", "star", "sun"}
     assert set(names) >= {"house", "snowman", "automobile", "blue heart", "green heart"}
-
-
-def make_row(number: int, style: str, name: str) -> data.Row:
-    return data.Row(
-        row=number,
-        style=style,
-        name=name,
-        keywords=(),
-        group="",
-        code_points="",
-        icon="",
-        weight=1.0,
-        flip=True,
-        held_out=number % 2 == 1,
-        unseen_by_judge=False,
-    )
 
 
 def test_select_by_style_preset_and_split() -> None:

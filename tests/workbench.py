@@ -62,3 +62,20 @@ def workshop(folder: Path, *, vae_samples: int = 80, denoiser_samples: int = 160
         denoiser=replace(TINY.denoiser, total_samples=denoiser_samples),
     )
     return Workshop(folder=folder, preset=preset, name="tiny")
+
+
+def make_row(number: int, style: str, name: str) -> Row:
+    """A drawing's row; those of odd numbers are held out."""
+    return Row(
+        row=number,
+        style=style,
+        name=name,
+        keywords=(),
+        group="",
+        code_points="",
+        icon="",
+        weight=1.0,
+        flip=True,
+        held_out=number % 2 == 1,
+        unseen_by_judge=False,
+    )
