@@ -13,6 +13,7 @@ from diffusion import Engine, Model, OutOfMemoryError, Params, Step
 from diffusion.adapters.batched import Stacks
 from diffusion.kernels.graphs import graphs_for
 from diffusion.ledger import Ledger, weight_bytes
+from diffusion.loading import load_model
 from diffusion.machine import Machine
 from diffusion.pace import Pace
 from diffusion.residency import CudaMover, Residency
@@ -20,10 +21,15 @@ from diffusion.room import Room
 from diffusion.rows import Kind
 from tests.test_diffusion_ledger import kind
 from tests.test_diffusion_residency import Copier, model
-from tests.tiny import tiny_model
+from tests.tiny import tiny_folder, tiny_model
 
 CPU = torch.device("cpu")
 PARAMS = Params(prompt="a red heart", model="emoji", steps=3, width=32, height=32, images=4)
+
+
+def own_model() -> Model:
+    """A model of the test's own: what other tests leave beside shared weights takes room."""
+    return load_model(tiny_folder())
 
 
 def cpu_books(budget: int) -> Residency:
@@ -58,7 +64,7 @@ def sizes_of(machine: Machine) -> list[tuple[Kind, int]]:
 
 
 def test_plenty_of_memory_changes_nothing() -> None:
-    one, plenty = replace(tiny_model()), Room(on_leave=lambda _: None)
+    one, plenty = own_model(), Room(on_leave=lambda _: None)
     plenty.admit(one, PARAMS)
     assert plenty.cap(one, kind(), 16) == 16
     plenty.take_turns([])
@@ -69,7 +75,7 @@ def test_plenty_of_memory_changes_nothing() -> None:
 
 
 def test_batches_are_no_larger_than_the_room_and_pictures_are_the_same() -> None:
-    one = replace(tiny_model())
+    one = own_model()
     free = Machine(max_batch=8)
     free.add(one, PARAMS)
     sizes = sizes_of(free)
@@ -90,7 +96,7 @@ def test_batches_are_no_larger_than_the_room_and_pictures_are_the_same() -> None
 
 
 def test_what_stays_beside_the_weights_takes_room() -> None:
-    one, books = replace(tiny_model()), cpu_books(1 << 30)
+    one, books = own_model(), cpu_books(1 << 30)
     room = Room(books, on_leave=lambda _: None)
     one.hoisted.rows("key", lambda: (torch.zeros(1000),))
     one.addons.bytes = 50
@@ -109,13 +115,13 @@ def test_what_stays_beside_the_weights_takes_room() -> None:
 
 
 def test_where_nothing_seems_to_fit_two_rows_are_tried() -> None:
-    one = replace(tiny_model())
+    one = own_model()
     room = Room(cpu_books(0), on_leave=lambda _: None)
     assert room.cap(one, kind(), 16) == 2
 
 
 def test_large_decodes_are_tiled_before_anything_fails() -> None:
-    one, params = replace(tiny_model()), replace(PARAMS, width=256, height=256, images=1, steps=1)
+    one, params = own_model(), replace(PARAMS, width=256, height=256, images=1, steps=1)
     sides: list[int] = []
     decode = one.vae.decode
 
@@ -138,7 +144,7 @@ def test_large_decodes_are_tiled_before_anything_fails() -> None:
 
 
 async def test_what_can_never_fit_is_refused_before_work() -> None:
-    one = replace(tiny_model())
+    one = own_model()
     async with Engine({"emoji": one}) as engine:
         books = next(iter(engine._lanes.values())).machine.room.books(one)
         books.ledger.budget = 8 << 20
@@ -151,7 +157,7 @@ async def test_what_can_never_fit_is_refused_before_work() -> None:
 
 
 async def test_the_engine_writes_down_what_is_there_already() -> None:
-    one = replace(tiny_model())
+    one = own_model()
     engine = Engine({"emoji": one})
     machine = next(iter(engine._lanes.values())).machine
     with patch.object(Residency, "adopt") as adopt:
