@@ -69,6 +69,14 @@ async def amend(connection: AsyncConnection, job: Job, values: Mapping[str, Any]
     return read_job(rows[0])
 
 
+async def amend_latest(connection: AsyncConnection, job_id: str, values: Mapping[str, Any]) -> Job:
+    """Change a job's row, wherever the job stands."""
+    job = await find(connection, job_id)
+    if job is None:
+        raise StaleJob(f"job {job_id!r} is not in the store")
+    return await amend(connection, job, values)
+
+
 async def _row(connection: AsyncConnection, job_id: str) -> RowMapping | None:
     # Ids come from buttons that anyone can forge; only well-formed ones reach the database.
     if not is_job_id(job_id):

@@ -9,6 +9,7 @@ its end even when the coroutine that asked for it is cancelled: it is in the tab
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -35,6 +36,8 @@ PRAGMAS: Final = (
     "PRAGMA secure_delete=ON",
     "PRAGMA synchronous=FULL",
 )
+_ALL_BITS: Final = 2**64 - 1
+_EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
 class Database:
@@ -48,6 +51,7 @@ class Database:
         set_pragmas(self._writer.sync_engine, PRAGMAS)
         set_pragmas(self._readers.sync_engine, (*PRAGMAS, "PRAGMA query_only=ON"))
         begin_immediately(self._writer.sync_engine)
+        event.listen(self._readers.sync_engine, "connect", _teach_bits_apart)
         self._turn = asyncio.Lock()
         self._unfinished: set[asyncio.Task[Any]] = set()
         self._is_open = True
@@ -67,8 +71,21 @@ class Database:
             raise StoreClosed(f"the store at {self._path.parent} is closed")
         task = asyncio.create_task(work)
         self._unfinished.add(task)
-        task.add_done_callback(self._unfinished.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._unfinished.discard(task)
+        # Looked at, so that asyncio does not call it lost: a caller that was cancelled has left.
+        if not task.cancelled():
+            task.exception()
+
+    async def empty_log(self) -> bool:
+        """Carry the write-ahead log into the file and cut it to nothing; False if readers held it.
+
+        Until then the log has pages as they were, and with them what has been deleted since.
+        """
+        return await self.finish(self._empty_log())
 
     async def close(self) -> None:
         """Finish what has begun, empty the write-ahead log, and let go of the file."""
@@ -96,6 +113,16 @@ class Database:
                 f"another program has been writing to {self._path} for "
                 f"{BUSY_ATTEMPTS * BUSY_TIMEOUT_S} seconds; nothing was changed"
             )
+
+    async def _empty_log(self) -> bool:
+        try:
+            async with self._turn, self._writer.connect() as connection:
+                # Below SQLAlchemy, which would begin a transaction that the checkpoint waits for.
+                driver: Any = (await connection.get_raw_connection()).driver_connection
+                ((was_busy, _, _),) = await driver.execute_fetchall(_EMPTY_LOG)
+                return not was_busy
+        except sqlite3.Error as error:
+            raise translate(DBAPIError(_EMPTY_LOG, None, error), self._path) from error
 
     async def _read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         try:
@@ -150,3 +177,14 @@ def _async_engine(path: Path, *, size: int) -> AsyncEngine:
         max_overflow=0,
         pool_reset_on_return=None,
     )
+
+
+def _teach_bits_apart(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # SQLite cannot count bits; taught to, it need not send the whole table to Python.
+    driver: Any = connection
+    driver.create_function("bits_apart", 2, _bits_apart, deterministic=True)
+
+
+def _bits_apart(one: int | None, other: int) -> int | None:
+    # The columns are signed; a negative number would count the bits of its absolute value.
+    return None if one is None else ((one ^ other) & _ALL_BITS).bit_count()

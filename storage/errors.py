@@ -37,8 +37,24 @@ class InvalidJob(StorageError, ValueError):  # noqa: N818
     """A new job or picture holds a value that cannot be stored."""
 
 
+class InvalidEntry(StorageError, ValueError):  # noqa: N818
+    """A note, preference, macro, favourite, report, ban or quota that cannot be stored."""
+
+
+class TooManyMacros(StorageError):  # noqa: N818
+    """A person has as many macros as one may have; `limit` says how many."""
+
+    def __init__(self, message: str, *, limit: int) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
 class UnknownParent(StorageError):  # noqa: N818
     """A new job names a parent that the store does not have."""
+
+
+class UnknownJob(StorageError):  # noqa: N818
+    """Something was to be kept for a job that the store does not have, or has no pictures of."""
 
 
 class StaleJob(StorageError):  # noqa: N818

@@ -1,4 +1,4 @@
-"""Looking back: jobs by message, by parent, by person and by words.
+"""Looking back: jobs by message, by family, by person and by words; pictures by their looks.
 
 Everything is read in the order in which jobs were accepted. Jobs whose pictures somebody deleted
 are left out of the history, though they can still be found by id, so that their buttons have an
@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Integer, Select, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.ids import is_job_id
-from storage.records import LARGEST_ID, Job, JobState, Picture
-from storage.rows import fold, read_job, read_picture
+from storage.records import LARGEST_ID, LARGEST_PHASH, Job, JobState, Picture, is_sha256
+from storage.rows import fold, read_job, read_picture, to_signed
 from storage.tables import job as job_table
 from storage.tables import picture as picture_table
 
 # SQLite refuses patterns of 50,000 bytes; what is longer is looked for by its beginning.
 _LONGEST_SEARCH: Final = 1000
 _MOST_AT_ONCE: Final = 1000
+PHASH_BITS: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,7 @@ class Wanted:
 
 async def history(connection: AsyncConnection, wanted: Wanted) -> list[Job]:
     """Return one page of jobs, newest first."""
-    if not 1 <= wanted.limit <= _MOST_AT_ONCE:
-        raise ValueError(f"limit is {wanted.limit}; it must be 1 to {_MOST_AT_ONCE}")
+    _check_limit(wanted.limit)
     rows = (await connection.execute(_page(wanted))).mappings()
     return [read_job(row) for row in rows]
 
@@ -82,6 +82,82 @@ async def pictures_of(connection: AsyncConnection, job_id: str) -> list[Picture]
         .order_by(picture_table.c.index)
     )
     return [read_picture(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def ancestors(connection: AsyncConnection, job_id: str, *, limit: int) -> list[Job]:
+    """Return the job that this one was made from, the one before it, and so on."""
+    _check_limit(limit)
+    parent = job_table.c.parent_id
+    line = select(parent.label("id"), literal(1).label("depth")).where(job_table.c.id == job_id)
+    line_up = line.where(parent.is_not(None)).cte("line", recursive=True)
+    line_up = line_up.union_all(
+        select(parent, line_up.c.depth + 1)
+        .join(line_up, job_table.c.id == line_up.c.id)
+        .where(parent.is_not(None), line_up.c.depth < limit)
+    )
+    statement = (
+        select(job_table).join(line_up, job_table.c.id == line_up.c.id).order_by(line_up.c.depth)
+    )
+    return await _jobs(connection, statement) if is_job_id(job_id) else []
+
+
+async def descendants(connection: AsyncConnection, job_id: str, *, limit: int) -> list[Job]:
+    """Return the jobs made from this one and from those, oldest first."""
+    _check_limit(limit)
+    # A child is always younger than its parent, so the first in order of arrival form a tree.
+    below = select(job_table.c.id).where(job_table.c.parent_id == job_id)
+    tree = below.cte("tree", recursive=True)
+    tree = tree.union(select(job_table.c.id).join(tree, job_table.c.parent_id == tree.c.id))
+    statement = (
+        select(job_table)
+        .join(tree, job_table.c.id == tree.c.id)
+        .order_by(job_table.c.seq)
+        .limit(limit)
+    )
+    return await _jobs(connection, statement) if is_job_id(job_id) else []
+
+
+async def pictures_with(connection: AsyncConnection, sha256: str) -> list[Picture]:
+    """Return the pictures whose file has this hash, oldest job first."""
+    statement = (
+        select(picture_table)
+        .join(job_table, job_table.c.id == picture_table.c.job_id)
+        .where(picture_table.c.sha256 == sha256)
+        .order_by(job_table.c.seq, picture_table.c.index)
+    )
+    if not is_sha256(sha256):
+        return []
+    return [read_picture(row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def pictures_like(
+    connection: AsyncConnection, phash: int, *, distance: int, limit: int
+) -> list[tuple[Picture, int]]:
+    """Return pictures whose hash is at most so many bits apart, and how many; nearest first."""
+    _check_limit(limit)
+    if not 0 <= phash <= LARGEST_PHASH:
+        raise ValueError(f"phash is {phash}; it must be 0 to 2**64 - 1")
+    if not 0 <= distance <= PHASH_BITS:
+        raise ValueError(f"distance is {distance}; it must be 0 to {PHASH_BITS} bits")
+    apart = func.bits_apart(picture_table.c.phash, to_signed(phash), type_=Integer)
+    statement = (
+        select(picture_table, apart.label("apart"))
+        .join(job_table, job_table.c.id == picture_table.c.job_id)
+        .where(picture_table.c.phash.is_not(None), apart <= distance)
+        .order_by(apart, job_table.c.seq.desc(), picture_table.c.index)
+        .limit(limit)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [(read_picture(row), row["apart"]) for row in rows]
+
+
+async def _jobs(connection: AsyncConnection, statement: Select[Any]) -> list[Job]:
+    return [read_job(row) for row in (await connection.execute(statement)).mappings()]
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= _MOST_AT_ONCE:
+        raise ValueError(f"limit is {limit}; it must be 1 to {_MOST_AT_ONCE}")
 
 
 def _page(wanted: Wanted) -> Select[tuple[object, ...]]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.changes import amend, move
 from storage.errors import StaleJob
 from storage.records import Job, JobState, NewPicture
-from storage.rows import to_micros
+from storage.rows import to_micros, to_signed
 from storage.tables import picture as picture_table
 
 
@@ -40,6 +40,7 @@ async def rendered(
             "height": new.height,
             "size": len(new.data),
             "media_type": new.media_type,
+            "phash": None if new.phash is None else to_signed(new.phash),
         }
         for new, sha256 in pictures
     ]

@@ -17,10 +17,11 @@ from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import retention
 from storage.changes import add, find, move
 from storage.errors import QueueFull, UnknownParent, UserQueueFull
 from storage.ids import is_job_id, new_job_id
-from storage.records import Counts, Enqueued, Job, JobState, NewJob, source_sha256
+from storage.records import NO_DETAILS, Counts, Enqueued, Job, JobState, NewJob
 from storage.rows import fold, read_job, to_micros
 from storage.tables import job as job_table
 
@@ -51,7 +52,15 @@ async def enqueue(
         raise UnknownParent(
             f"the parent job {new.parent_id!r} is not in the store; ask for it anew"
         ) from error
+    await retention.keep_sources(connection, job)
     return Enqueued(job=job, created=True, position=waiting + 1)
+
+
+async def enqueue_all(
+    connection: AsyncConnection, news: Sequence[NewJob], limits: Limits, *, now: datetime
+) -> tuple[Enqueued, ...]:
+    """Accept several jobs, either all of them or none."""
+    return tuple([await enqueue(connection, new, limits, now=now) for new in news])
 
 
 async def claim(connection: AsyncConnection, job_id: str, *, now: datetime) -> Job | None:
@@ -148,10 +157,11 @@ def _first_values(new: NewJob, now: datetime) -> dict[str, Any]:
         **{name: getattr(new, name) for name in _ASKED},
         "id": new_job_id(),
         "kind": new.kind.value,
+        # Left empty, so that the seal of a job without details is what it always was.
+        "details": None if new.details == NO_DETAILS else new.details,
         "state": JobState.QUEUED.value,
         "attempt": 0,
         "crashes": 0,
         "prompt_folded": fold(new.prompt),
-        "source_sha256": source_sha256(new.params),
         "created_at": to_micros(now),
     }

@@ -1,9 +1,10 @@
 """The values that cross the seam: jobs, pictures, and the answers of the store.
 
 All are frozen; a `Job` is a snapshot of its row at one moment, and the store refuses to act on one
-that the row has left behind. Nothing here knows SQL, Discord or how a picture is made: `params` is
-a JSON text of which the store looks at one key, `init_image`: the hash of a stored picture that the
-job starts from, whose file must outlive the job it came from.
+that the row has left behind. Nothing here knows SQL, Discord or how a picture is made: `params` and
+`details` are JSON texts of which the store looks at the hashes of stored files alone (`init_image`,
+`mask`, the images of `controls`, `sources`): what a job starts from must outlive where it came
+from. The values of people and communities are in `storage.entries`.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from storage.errors import InvalidJob
 
 LARGEST_ID: Final = 2**63 - 1
-MOST_IMAGES: Final = 16
+MOST_IMAGES: Final = 36
+LARGEST_PHASH: Final = 2**64 - 1
+NO_DETAILS: Final = "{}"
+_LONGEST_DETAILS: Final = 100_000
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -30,7 +34,17 @@ class JobKind(StrEnum):
     IMAGINE = "imagine"
     VARY = "vary"
     REROLL = "reroll"
+    # One picture of the grid posted alone, as it is; ENLARGE paints it larger.
     UPSCALE = "upscale"
+    ENLARGE = "enlarge"
+    ZOOM = "zoom"
+    PAN = "pan"
+    SQUARE = "square"
+    REGION = "region"
+    BLEND = "blend"
+    MORPH = "morph"
+    GRID = "grid"
+    CONTINUE = "continue"
 
 
 class JobState(StrEnum):
@@ -65,7 +79,10 @@ OPEN_STATES: Final = frozenset(JobState) - FINAL_STATES
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """What somebody asked for, before the store accepted it."""
+    """What somebody asked for, before the store accepted it.
+
+    `details` is a JSON object of what the caller needs to know of the job beyond its params.
+    """
 
     kind: JobKind
     params: str
@@ -80,6 +97,7 @@ class NewJob:
     parent_index: int | None = None
     repeat_index: int = 0
     locale: str = "en-US"
+    details: str = NO_DETAILS
 
     def __post_init__(self) -> None:
         """Refuse what the table could not hold."""
@@ -93,9 +111,24 @@ class NewJob:
             number = getattr(self, name)
             if number is not None and not 0 <= number <= LARGEST_ID:
                 raise InvalidJob(f"{name} is {number}; an id is 0 to 2**63 - 1")
-        for name in ("params", "prompt", "model", "locale"):
-            _check_text(name, getattr(self, name))
-        _params_object(self.params)
+        for name in ("params", "prompt", "model", "locale", "details"):
+            check_text(name, getattr(self, name))
+        if len(self.details) > _LONGEST_DETAILS:
+            raise InvalidJob(
+                f"details has {len(self.details)} characters; the limit is {_LONGEST_DETAILS}"
+            )
+        _object("params", self.params)
+        if self.details != NO_DETAILS:
+            _object("details", self.details)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The hashes of the stored files that the job is made from, each once, in order."""
+        params, details = _object("params", self.params), _object("details", self.details)
+        named = [params.get("init_image"), params.get("mask")]
+        named += [item.get("image") for item in _list(params, "controls") if isinstance(item, dict)]
+        named += _list(details, "sources")
+        return tuple(dict.fromkeys(one for one in named if is_sha256(one)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +159,17 @@ class Job(NewJob):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPicture:
-    """A finished picture to keep: the grid is index 0, the images are 1 and up."""
+    """A finished picture to keep: the grid is index 0, the images are 1 and up.
+
+    `phash` is 64 bits that are nearly the same for pictures that look the same.
+    """
 
     index: int
     data: bytes
     width: int
     height: int
     media_type: str
+    phash: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could never be shown again."""
@@ -143,6 +180,8 @@ class NewPicture:
                 f"picture {self.index} is empty ({len(self.data)} bytes, {self.width} x "
                 f"{self.height} pixels); it must hold something"
             )
+        if self.phash is not None and not 0 <= self.phash <= LARGEST_PHASH:
+            raise InvalidJob(f"phash is {self.phash}; it must be 0 to 2**64 - 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +195,7 @@ class Picture:
     height: int
     size: int
     media_type: str
+    phash: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,24 +230,29 @@ class Counts:
     cancelled: int
 
 
-def _check_text(name: str, text: str) -> None:
+def check_text(name: str, text: str) -> None:
+    """Refuse text that UTF-8 cannot hold."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidJob(f"{name} holds half a character at position {error.start}") from error
 
 
-def source_sha256(params: str) -> str | None:
-    """Return the hash of the stored picture that a job with these params starts from."""
-    source = _params_object(params).get("init_image")
-    return source if isinstance(source, str) and _SHA256.fullmatch(source) else None
+def is_sha256(value: object) -> TypeGuard[str]:
+    """Say whether this is the hash of a file, as the store writes it."""
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
-def _params_object(params: str) -> dict[str, Any]:
+def _object(name: str, text: str) -> dict[str, Any]:
     try:
-        found = json.loads(params)
-    except ValueError as error:
-        raise InvalidJob(f"params is not JSON: {error}") from error
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidJob(f"{name} is not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise InvalidJob(f"params is {params[:40]!r}; it must be a JSON object")
+        raise InvalidJob(f"{name} is {text[:40]!r}; it must be a JSON object")
     return found
+
+
+def _list(found: Mapping[str, Any], key: str) -> list[Any]:
+    value = found.get(key)
+    return value if isinstance(value, list) else []

@@ -13,13 +13,16 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Float, RowMapping
 
 from storage.errors import StoreDamaged
-from storage.records import Job, JobKind, JobState, Picture
+from storage.records import NO_DETAILS, Job, JobKind, JobState, Picture
 from storage.tables import job as job_table
+
+E = TypeVar("E", bound=StrEnum)
 
 _JOB_FIELDS: Final = tuple(field.name for field in fields(Job))
 # The sequence number is given by the database after the seal is made; quick_check guards its order.
@@ -73,8 +76,9 @@ def read_job(row: RowMapping) -> Job:
             "fit. Stop the bot and restore the database from a backup."
         )
     values = {name: row[name] for name in _JOB_FIELDS}
-    values["kind"] = JobKind(row["kind"])
-    values["state"] = JobState(row["state"])
+    values["kind"] = _member(JobKind, row, "kind")
+    values["state"] = _member(JobState, row, "state")
+    values["details"] = row["details"] or NO_DETAILS
     if row["device_seconds"] is not None:
         values["device_seconds"] = float(row["device_seconds"])
     for name in _MOMENTS:
@@ -92,7 +96,24 @@ def read_picture(row: RowMapping) -> Picture:
         height=row["height"],
         size=row["size"],
         media_type=row["media_type"],
+        phash=None if row["phash"] is None else row["phash"] % 2**64,
     )
+
+
+def to_signed(bits: int) -> int:
+    """Return 64 bits as the signed number that a column can hold."""
+    return bits - 2**64 if bits >= 2**63 else bits
+
+
+def _member(values: type[E], row: RowMapping, name: str) -> E:
+    # The seal holds, so this is no accident: another version wrote a value that this one lacks.
+    try:
+        return values(row[name])
+    except ValueError as error:
+        raise StoreDamaged(
+            f"job {row['id']!r} has the {name} {row[name]!r}, which this Easel does not know; it "
+            "was probably accepted by a newer version. Install that one."
+        ) from error
 
 
 def _canonical(name: str, value: object) -> object:

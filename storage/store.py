@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Any, Final, Self
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from storage import changes, history, posting, queue, recovery, retention
+from storage import changes, forgetting, history, moderation, people, posting, queue, recovery
 from storage.database import Database
-from storage.errors import InvalidJob, StaleJob, StorageError
-from storage.failures import translate_os
-from storage.files import PictureFiles, free_bytes
+from storage.entries import Ban, Export, Favourite, Forgotten, Note, Report, Scope
+from storage.errors import InvalidJob, StorageError
+from storage.files import free_bytes
+from storage.keeping import Keeping, check_file
 from storage.lock import InstanceLock
 from storage.opening import open_folder
 from storage.records import (
@@ -40,9 +38,6 @@ from storage.records import (
     Recovered,
 )
 
-T = TypeVar("T")
-
-_FILE_THREADS: Final = 2
 _PAGE: Final = 1000
 
 
@@ -62,10 +57,7 @@ class Store:
         self._lock = lock
         self._clock = clock
         self._database = Database(self._folder / "easel.db")
-        self._files = PictureFiles(self._folder / "pictures")
-        self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="easel-files")
-        # Writing a picture and its row, or removing them, must not cross another such pair.
-        self._pictures_turn = asyncio.Lock()
+        self._keeping = Keeping(self._folder, database=self._database, clock=clock)
         self._recovered = False
 
     @classmethod
@@ -79,8 +71,7 @@ class Store:
             raise
         store = cls(folder, lock=lock, clock=clock)
         try:
-            keep = await store._database.read(retention.kept_hashes)
-            await store._in_thread(partial(store._files.sweep, keep))
+            await store._keeping.sweep()
         except BaseException:
             await store.close()
             raise
@@ -96,7 +87,7 @@ class Store:
         try:
             await self._database.close()
         finally:
-            self._threads.shutdown()
+            self._keeping.close()
             self._lock.release()
 
     async def __aenter__(self) -> Self:
@@ -132,12 +123,11 @@ class Store:
     ) -> tuple[Enqueued, ...]:
         """Accept several jobs (a prompt with --repeat), either all of them or none."""
         limits = queue.Limits(waiting=max_waiting, waiting_user=max_waiting_user)
-        now = self._clock()
-
-        async def work(connection: AsyncConnection) -> tuple[Enqueued, ...]:
-            return tuple([await queue.enqueue(connection, new, limits, now=now) for new in news])
-
-        return await self._database.write(work)
+        accepted = await self._database.write(
+            partial(queue.enqueue_all, news=news, limits=limits, now=self._clock())
+        )
+        self._keeping.named(sha256 for new in news for sha256 in new.sources)
+        return accepted
 
     async def job(self, job_id: str) -> Job | None:
         """Return a job as it stands now."""
@@ -186,14 +176,9 @@ class Store:
             "progress_channel_id": _checked_id("channel_id", channel_id),
             "progress_message_id": _checked_id("message_id", message_id),
         }
-
-        async def work(connection: AsyncConnection) -> Job:
-            job = await changes.find(connection, job_id)
-            if job is None:
-                raise StaleJob(f"job {job_id!r} is not in the store")
-            return await changes.amend(connection, job, values)
-
-        return await self._database.write(work)
+        return await self._database.write(
+            partial(changes.amend_latest, job_id=job_id, values=values)
+        )
 
     # Posting.
 
@@ -206,7 +191,7 @@ class Store:
             raise InvalidJob(f"pictures have the indexes {indexes}; each must be there once")
         if not 0 <= device_seconds < inf:
             raise InvalidJob(f"device_seconds is {device_seconds}; it must be 0 or more")
-        return await self._database.finish(self._rendered(job, pictures, device_seconds))
+        return await self._database.finish(self._keeping.rendered(job, pictures, device_seconds))
 
     async def begin_post(self, job: Job) -> Job:
         """Start posting a rendered job under its first nonce; one being posted stays as it is."""
@@ -238,7 +223,9 @@ class Store:
 
     async def free_bytes(self) -> int:
         """Return how much room the store's disk has left."""
-        return await self._database.finish(self._in_thread(partial(free_bytes, self._folder)))
+        return await self._database.finish(
+            self._keeping.in_thread(partial(free_bytes, self._folder))
+        )
 
     async def check(self) -> int:
         """Read every job and verify its checksum; return how many there are."""
@@ -283,6 +270,14 @@ class Store:
         """Return the jobs made from this one, oldest first."""
         return await self._database.read(partial(history.children, job_id=job_id))
 
+    async def ancestors(self, job_id: str, *, limit: int = 50) -> list[Job]:
+        """Return the job that this one was made from, then that one's, and so on."""
+        return await self._database.read(partial(history.ancestors, job_id=job_id, limit=limit))
+
+    async def descendants(self, job_id: str, *, limit: int = 200) -> list[Job]:
+        """Return the jobs made from this one and from those, oldest first."""
+        return await self._database.read(partial(history.descendants, job_id=job_id, limit=limit))
+
     # Pictures.
 
     async def pictures(self, job_id: str) -> list[Picture]:
@@ -295,44 +290,183 @@ class Store:
 
     async def read_file(self, sha256: str) -> bytes:
         """Return a stored file by its hash, such as the picture a variation starts from."""
-        return await self._database.finish(self._in_thread(partial(self._files.read, sha256)))
+        return await self._database.finish(self._keeping.read(sha256))
 
     async def delete_pictures(self, job_id: str) -> Job | None:
         """Remove an ended job's pictures and mark it deleted; None if it is unknown."""
-        return await self._database.finish(self._delete_pictures(job_id))
+        return await self._database.finish(self._keeping.delete_pictures(job_id))
 
-    async def _rendered(
-        self, job: Job, pictures: Sequence[NewPicture], device_seconds: float
-    ) -> Job:
-        async with self._pictures_turn:
-            data = [picture.data for picture in pictures]
-            hashes = await self._in_thread(partial(self._files.write, data))
-            return await self._database.write(
-                partial(
-                    posting.rendered,
-                    job=job,
-                    pictures=list(zip(pictures, hashes, strict=True)),
-                    device_seconds=device_seconds,
-                    now=self._clock(),
-                )
-            )
+    async def keep_file(self, data: bytes) -> str:
+        """Keep an upload and return its hash; it stays if a job names it within a day."""
+        check_file("the file", data)
+        return await self._database.finish(self._keeping.arrive(data))
 
-    async def _delete_pictures(self, job_id: str) -> Job | None:
-        async with self._pictures_turn:
-            job, unneeded = await self._database.write(
-                partial(retention.delete_pictures, job_id=job_id, now=self._clock())
+    async def save_state(self, job_id: str, data: bytes) -> None:
+        """Keep where a job was stopped early, so that another can go on from there."""
+        check_file("the state", data)
+        await self._database.finish(self._keeping.save_state(job_id, data))
+
+    async def state(self, job_id: str) -> bytes | None:
+        """Return where a job was stopped early; None if it was not, or was deleted."""
+        return await self._database.finish(self._keeping.state(job_id))
+
+    async def picture_by_sha256(self, sha256: str) -> list[Picture]:
+        """Return the pictures whose file has this hash, oldest first."""
+        return await self._database.read(partial(history.pictures_with, sha256=sha256))
+
+    async def pictures_like(
+        self, phash: int, *, distance: int, limit: int = 10
+    ) -> list[tuple[Picture, int]]:
+        """Return pictures that look like this, and in how many bits they differ; nearest first."""
+        return await self._database.read(
+            partial(history.pictures_like, phash=phash, distance=distance, limit=limit)
+        )
+
+    # People.
+
+    async def note(self, kind: str, user_id: int, payload: str) -> str:
+        """Keep a text that is too long for a button, and return the id that finds it."""
+        return await self._database.write(
+            partial(people.note, kind=kind, user_id=user_id, payload=payload, now=self._clock())
+        )
+
+    async def read_note(self, note_id: str) -> Note | None:
+        """Return a note; None if it is unknown or has made room for newer ones."""
+        return await self._database.read(partial(people.read_note, note_id=note_id))
+
+    async def preferences(self, scope: Scope, scope_id: int) -> dict[str, Any]:
+        """Return what a person, a channel or a guild prefers, by key."""
+        return await self._database.read(
+            partial(people.preferences, scope=scope, scope_id=scope_id)
+        )
+
+    async def set_preference(self, scope: Scope, scope_id: int, key: str, value: object) -> None:
+        """Keep a preference, any plain JSON value; None drops it."""
+        await self._database.write(
+            partial(people.set_preference, scope=scope, scope_id=scope_id, key=key, value=value)
+        )
+
+    async def macros(self, user_id: int) -> dict[str, str]:
+        """Return a person's macros by name."""
+        return await self._database.read(partial(people.macros, user_id=user_id))
+
+    async def set_macro(self, user_id: int, name: str, text: str | None) -> None:
+        """Keep a macro; None drops it. `TooManyMacros` if they have twenty others."""
+        await self._database.write(partial(people.set_macro, user_id=user_id, name=name, text=text))
+
+    async def favourite(self, user_id: int, job_id: str, index: int, on: bool) -> bool:
+        """Mark a picture, or take the mark off; return whether that changed anything."""
+        mark = Favourite(user_id=user_id, job_id=job_id, index=index, created_at=self._clock())
+        return await self._database.write(partial(people.favourite, mark=mark, is_on=on))
+
+    async def favourites(
+        self, user_id: int, *, limit: int = 25, before: str | None = None
+    ) -> list[Favourite]:
+        """Return a person's favourites, newest first; `before` is the last one's `key`."""
+        return await self._database.read(
+            partial(people.favourites, user_id=user_id, limit=limit, before=before)
+        )
+
+    async def favourite_count(self, job_id: str, index: int) -> int:
+        """Return how many people marked a picture."""
+        return await self._database.read(
+            partial(people.favourite_count, job_id=job_id, index=index)
+        )
+
+    async def forget(self, user_id: int) -> Forgotten:
+        """Forget a person: their words, pictures and settings, on the disk too."""
+        return await self._database.finish(self._keeping.forget(user_id))
+
+    async def export(self, user_id: int) -> Export:
+        """Return everything that is known of a person."""
+        return await self._database.read(partial(forgetting.export, user_id=user_id))
+
+    # Communities.
+
+    async def add_report(
+        self, *, job_id: str, index: int, guild_id: int | None, reporter_id: int, reason: str
+    ) -> Report:
+        """Keep a report; a person's second one of a picture is the first, while it is open."""
+        new = moderation.new_report(
+            job_id=job_id,
+            index=index,
+            guild_id=guild_id,
+            reporter_id=reporter_id,
+            reason=reason,
+            now=self._clock(),
+        )
+        return await self._database.write(partial(moderation.add_report, new=new))
+
+    async def report(self, report_id: str) -> Report | None:
+        """Return a report; None if it is unknown."""
+        return await self._database.read(partial(moderation.report, report_id=report_id))
+
+    async def reports(self, guild_id: int | None, *, open_only: bool = True) -> list[Report]:
+        """Return a guild's reports, oldest first; None asks for those of direct messages."""
+        return await self._database.read(
+            partial(moderation.reports, guild_id=guild_id, open_only=open_only)
+        )
+
+    async def settle_report(self, report_id: str, *, by: int, verdict: str) -> Report | None:
+        """Record a verdict, unless the report has one; return it as it stands then."""
+        now = self._clock()
+        return await self._database.write(
+            partial(moderation.settle_report, report_id=report_id, by=by, verdict=verdict, now=now)
+        )
+
+    async def ban(
+        self, guild_id: int | None, user_id: int, *, until: datetime | None, reason: str, by: int
+    ) -> Ban:
+        """Shut somebody out of a guild, or of everywhere for None."""
+        new = Ban(
+            guild_id=guild_id,
+            user_id=user_id,
+            until=until,
+            reason=reason,
+            by=by,
+            created_at=self._clock(),
+        )
+        return await self._database.write(partial(moderation.ban, new=new))
+
+    async def unban(self, guild_id: int | None, user_id: int) -> bool:
+        """Let somebody in again; return whether they were shut out."""
+        return await self._database.write(
+            partial(moderation.unban, guild_id=guild_id, user_id=user_id)
+        )
+
+    async def ban_of(self, guild_id: int | None, user_id: int) -> Ban | None:
+        """Return the ban that holds for somebody now, in this guild or everywhere."""
+        return await self._database.read(
+            partial(moderation.ban_of, guild_id=guild_id, user_id=user_id, now=self._clock())
+        )
+
+    async def set_quota(self, guild_id: int | None, user_id: int, seconds: float | None) -> None:
+        """Set somebody's own quota of device seconds; None takes it back."""
+        await self._database.write(
+            partial(moderation.set_quota, guild_id=guild_id, user_id=user_id, seconds=seconds)
+        )
+
+    async def quota_of(self, guild_id: int | None, user_id: int) -> float | None:
+        """Return somebody's own quota in this guild, or everywhere; None if there is none."""
+        return await self._database.read(
+            partial(moderation.quota_of, guild_id=guild_id, user_id=user_id)
+        )
+
+    async def device_seconds(
+        self, requester_id: int, *, since: datetime, guild_id: int | None = None
+    ) -> float:
+        """Return how long the device worked on what was finished for somebody since then."""
+        return await self._database.read(
+            partial(
+                moderation.device_seconds,
+                requester_id=requester_id,
+                since=since,
+                guild_id=guild_id,
             )
-            await self._in_thread(partial(self._files.remove, unneeded))
-            return job
+        )
 
     async def _move(self, job: Job, to: JobState, values: dict[str, str]) -> Job:
         return await self._database.write(partial(changes.move, job=job, to=to, values=values))
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
-        except OSError as error:
-            raise translate_os(error, self._folder) from error
 
 
 def _checked_id(name: str, number: int) -> int:

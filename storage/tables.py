@@ -31,7 +31,8 @@ metadata = MetaData(
 )
 
 # `seq` gives the order in which jobs were accepted, whatever the clock does.
-# `prompt_folded` is the prompt as the history searches it.
+# `prompt_folded` is the prompt as the history searches it. `details` is empty where there are none.
+# `source_sha256` is of old rows only, whose seal covers it; the table `source` has it too.
 job = Table(
     "job",
     metadata,
@@ -70,6 +71,7 @@ job = Table(
     Column("posted_at", BigInteger),
     Column("deleted_at", BigInteger),
     Column("device_seconds", Float),
+    Column("details", Text),
     UniqueConstraint("id"),
     UniqueConstraint("interaction_id", "repeat_index"),
     Index(None, "state", "seq"),
@@ -92,7 +94,117 @@ picture = Table(
     Column("height", Integer, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("media_type", Text, nullable=False),
+    # 64 bits, as the signed number that the column can hold.
+    Column("phash", BigInteger),
     Index(None, "sha256"),
+)
+
+# The files that a job is made from; gone with the job's pictures.
+source = Table(
+    "source",
+    metadata,
+    Column("job_id", String(13), ForeignKey("job.id"), primary_key=True),
+    Column("sha256", String(64), primary_key=True),
+    Index(None, "sha256"),
+)
+
+# Where a job that was stopped early can be taken up again.
+state = Table(
+    "state",
+    metadata,
+    Column("job_id", String(13), ForeignKey("job.id"), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Index(None, "sha256"),
+)
+
+# `seq` gives the order of arrival here too.
+note = Table(
+    "note",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(13), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("id"),
+    Index(None, "user_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+preference = Table(
+    "preference",
+    metadata,
+    Column("scope", String(8), primary_key=True),
+    Column("scope_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+macro = Table(
+    "macro",
+    metadata,
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+# `seq` gives the order of pressing.
+favourite = Table(
+    "favourite",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("user_id", BigInteger, nullable=False),
+    Column("job_id", String(13), ForeignKey("job.id"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("user_id", "job_id", "index"),
+    Index(None, "user_id", "seq"),
+    Index(None, "job_id", "index"),
+    sqlite_autoincrement=True,
+)
+
+report = Table(
+    "report",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(13), nullable=False),
+    Column("job_id", String(13), ForeignKey("job.id"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("guild_id", BigInteger),
+    Column("reporter_id", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("settled_at", BigInteger),
+    Column("settled_by", BigInteger),
+    Column("verdict", Text),
+    UniqueConstraint("id"),
+    Index(None, "guild_id", "seq"),
+    Index(None, "job_id"),
+    Index(None, "reporter_id"),
+    sqlite_autoincrement=True,
+)
+
+# In `ban` and `quota` the guild 0 is every guild, and direct messages.
+ban = Table(
+    "ban",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("until", BigInteger),
+    Column("reason", Text, nullable=False),
+    Column("banned_by", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+
+quota = Table(
+    "quota",
+    metadata,
+    Column("guild_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("user_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("seconds", Float, nullable=False),
+    Index(None, "user_id"),
 )
 
 # Single facts about the store itself, such as the mark of a clean stop.

@@ -1,6 +1,7 @@
 """The connections: their settings, one writer, and cancellation that breaks nothing."""
 
 import asyncio
+import gc
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -141,6 +142,36 @@ async def test_text_that_is_no_text_is_damage(database: Database, tmp_path: Path
         await database.read(names)
 
 
+async def test_the_log_is_emptied_unless_somebody_reads_it(
+    database: Database, tmp_path: Path
+) -> None:
+    log = tmp_path / "easel.db-wal"
+    await database.write(lambda connection: put(connection, "a"))
+    assert log.stat().st_size > 0
+    assert await database.empty_log()
+    assert log.stat().st_size == 0
+    assert await database.read(names) == ["a"]
+
+
+async def test_a_foreign_reader_keeps_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_database(tmp_path / "easel.db")
+    monkeypatch.setattr(database_module, "PRAGMAS", ("PRAGMA busy_timeout=20",))
+    impatient = Database(tmp_path / "easel.db")
+    await impatient.write(lambda connection: put(connection, "a"))
+    foreign = sqlite3.connect(tmp_path / "easel.db", isolation_level=None)
+    foreign.execute("BEGIN")
+    foreign.execute("SELECT * FROM fact").fetchall()
+    await impatient.write(lambda connection: put(connection, "b"))
+    assert not await impatient.empty_log()
+    foreign.execute("COMMIT")
+    foreign.close()
+    assert await impatient.empty_log()
+    assert await impatient.read(names) == ["a", "b"]
+    await impatient.close()
+
+
 async def test_a_write_holds_the_lock_from_its_first_moment(
     database: Database, tmp_path: Path
 ) -> None:
@@ -154,3 +185,25 @@ async def test_a_write_holds_the_lock_from_its_first_moment(
     foreign.execute("BEGIN IMMEDIATE")
     foreign.execute("ROLLBACK")
     foreign.close()
+
+
+async def test_an_error_after_its_caller_left_is_not_called_lost(database: Database) -> None:
+    told: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what["message"]))
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def fails(_: AsyncConnection) -> None:
+        begun.set()
+        await go_on.wait()
+        raise StorageError("late")
+
+    caller = asyncio.create_task(database.write(fails))
+    await begun.wait()
+    caller.cancel()
+    await asyncio.wait([caller])
+    # A cancelled task remembers where it stood, and with that the one that goes on.
+    del caller
+    go_on.set()
+    await database.close()
+    gc.collect()
+    assert not told

@@ -1,4 +1,4 @@
-"""The schema: made from nothing, the same as the tables, and never half-way."""
+"""The schema: made from nothing, the same as the tables, and never half-way; old jobs go along."""
 
 import shutil
 import sqlite3
@@ -9,10 +9,17 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from storage.database import database_url
-from storage.errors import StorageError, StoreDamaged
-from storage.migrate import is_new, prepare_database, schema_revisions
+from storage import Store, StoreDamaged
+from storage.database import begin_immediately, database_url
+from storage.errors import StorageError
+from storage.files import PictureFiles
+from storage.migrate import is_new, migrate, prepare_database, schema_revisions
 from storage.tables import metadata
+from tests.test_storage_support import stored_files
+
+FIRST_STORE = Path(__file__).parent / "data" / "first_store.sql"
+# What the second job there starts from: a picture of the first.
+SOURCE = "a20a2ceecbb9e2b31b11df865768a70ea65f1eafff70168ee9658268a649f852"
 
 
 def engine_for(path: Path) -> Engine:
@@ -110,3 +117,64 @@ def test_a_folder_in_the_place_of_the_database_is_named(tmp_path: Path) -> None:
     (tmp_path / "easel.db").mkdir()
     with pytest.raises(StorageError, match="cannot be opened"):
         prepare_database(tmp_path / "easel.db")
+
+
+def make_first_store(folder: Path) -> None:
+    """Lay out a folder as the first schema left it: jobs with its seals, and their pictures."""
+    folder.mkdir(exist_ok=True)
+    engine = engine_for(folder / "easel.db")
+    begin_immediately(engine)
+    with engine.begin() as connection:
+        migrate(connection, "0001")
+    engine.dispose()
+    outside = sqlite3.connect(folder / "easel.db")
+    outside.executescript(FIRST_STORE.read_text(encoding="utf-8"))
+    outside.close()
+    files = PictureFiles(folder / "pictures")
+    files.prepare()
+    assert files.write([b"grid 1", b"grid 1's tile"])[1] == SOURCE
+
+
+async def test_jobs_of_the_first_schema_go_on(tmp_path: Path) -> None:
+    make_first_store(tmp_path)
+    async with await Store.open(tmp_path) as store:
+        found = await store.recover()
+        assert await store.check() == 3
+        (waiting,) = found.queued
+        assert (waiting.sources, waiting.details) == ((SOURCE,), "{}")
+        parent = await store.job(str(waiting.parent_id))
+        assert parent is not None
+        assert {one.phash for one in await store.pictures(parent.id)} == {None}
+        await store.delete_pictures(parent.id)
+        assert stored_files(tmp_path) == {SOURCE}
+    async with await Store.open(tmp_path) as store:
+        assert await store.read_file(SOURCE) == b"grid 1's tile"
+        running = await store.claim(waiting.id)
+        assert running is not None
+        await store.failed(running, code="odd", text="")
+        await store.delete_pictures(waiting.id)
+        # The third was deleted before the tables changed; it holds no file.
+        assert stored_files(tmp_path) == set()
+        assert (await store.forget(7)).jobs == 3
+        assert await store.check() == 3
+
+
+async def test_a_crash_while_old_jobs_move_leaves_all_of_them(tmp_path: Path) -> None:
+    make_first_store(tmp_path / "live")
+    copies: list[Path] = []
+
+    def photograph(connection: Connection, *_rest: object) -> None:
+        if connection.engine.url.database == str(tmp_path / "live" / "easel.db"):
+            copies.append(tmp_path / f"copy{len(copies)}")
+            shutil.copytree(tmp_path / "live", copies[-1])
+
+    event.listen(Engine, "before_cursor_execute", photograph)
+    try:
+        prepare_database(tmp_path / "live" / "easel.db")
+    finally:
+        event.remove(Engine, "before_cursor_execute", photograph)
+    assert len(copies) > 15
+    for copy in copies[::3]:
+        async with await Store.open(copy) as store:
+            assert await store.check() == 3
+            assert stored_files(copy) == stored_files(tmp_path / "live")

@@ -90,7 +90,7 @@ async def test_a_deletion_cut_short_is_finished_at_the_next_start(
         job = await make_posted(store, 1)
         await store.enqueue(new_job(2))
 
-        monkeypatch.setattr(store._files, "remove", lambda _names: None)
+        monkeypatch.setattr(store._keeping.files, "remove", lambda _names: None)
         await store.delete_pictures(job.id)
         assert len(stored_files(tmp_path)) == 2
     async with await Store.open(tmp_path) as store:

@@ -1,11 +1,17 @@
+import json
+import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.rows import checksum, fold, sealed, to_micros, to_moment
+from storage import Store, StoreDamaged
+from storage.rows import checksum, fold, sealed, to_micros, to_moment, to_signed
 from storage.tables import job as job_table
+from tests.test_storage_support import new_job, sql
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -42,3 +48,33 @@ def test_the_seal_takes_whole_numbers_and_floats_of_a_real_column_for_the_same()
 def test_folding_forgets_case_width_and_broken_characters() -> None:
     assert fold("STRASSE Ｆｏｘ") == fold("straße fox")
     assert fold("a\ud800b") == "a?b"
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_sixty_four_bits_fit_a_signed_column(bits: int) -> None:
+    assert -(2**63) <= to_signed(bits) < 2**63
+    assert to_signed(bits) % 2**64 == bits
+
+
+async def test_no_details_are_an_empty_column_and_an_old_seal(tmp_path: Path) -> None:
+    async with await Store.open(tmp_path) as store:
+        plain = (await store.enqueue(new_job(1))).job
+        asked = replace(new_job(2), details=json.dumps({"share": "draft"}))
+        detailed = (await store.enqueue(asked)).job
+        assert (plain.details, detailed.details) == ("{}", '{"share": "draft"}')
+        assert await store.waiting() == [plain, detailed]
+        assert sql(tmp_path, "SELECT details FROM job") == [(None,), ('{"share": "draft"}',)]
+
+
+@pytest.mark.parametrize("column", ["kind", "state"])
+async def test_a_word_of_a_newer_version_is_named(tmp_path: Path, column: str) -> None:
+    async with await Store.open(tmp_path) as store:
+        job = (await store.enqueue(new_job(1))).job
+        outside = sqlite3.connect(tmp_path / "easel.db")
+        outside.row_factory = sqlite3.Row
+        row = dict(outside.execute("SELECT * FROM job").fetchone())
+        outside.close()
+        seal = sealed({**row, column: "dream"})["checksum"]
+        sql(tmp_path, f"UPDATE job SET {column} = 'dream', checksum = ?", seal)  # noqa: S608
+        with pytest.raises(StoreDamaged, match=f"{job.id}.*the {column} 'dream'.*newer version"):
+            await store.job(job.id)
