@@ -287,7 +287,7 @@ async def test_subcommands_resolve_members_and_ask_for_rights(pg: Playground) ->
 
 async def test_a_message_menu_knows_its_message(pg: Playground) -> None:
     said = await pg.say("alice", "something")
-    ix = await pg.menu("bob", "About", said)
+    ix = await pg.menu("bob", said.id, "About")
     await ix.acknowledged
     assert pg.ledger.messages[ix.message_id or 0].content == "about something"
 
@@ -329,7 +329,7 @@ async def test_messages_can_be_fetched_searched_reacted_to_and_deleted() -> None
         own = await channel.send("mine", nonce="same")
         assert (await channel.send("again", nonce="same")).id == own.id
         await own.add_reaction("⭐")
-        pg.react("alice", own.id, "⭐")
+        await pg.react("alice", own.id, "⭐")
         fetched = await channel.fetch_message(own.id)
         assert [(str(item.emoji), item.count, item.me) for item in fetched.reactions] == [
             ("⭐", 2, True)

@@ -120,3 +120,156 @@ async def test_people_get_only_what_was_synced_and_fits(rest: Rest) -> None:
     with pytest.raises(PlayError, match="does not complete"):
         await rest.pg.autocomplete("alice", "a", {}, "x")
     assert rest.pg.ledger.interactions == {}
+
+
+JAPANESE: Json = {
+    "name": "imagine",
+    "name_localizations": {"ja": "想像", "de": "vorstellen"},
+    "description": "Paint what you describe",
+    "description_localizations": {"ja": "説明した絵を描きます"},
+    "type": 1,
+    "options": [
+        {
+            "name": "style",
+            "name_localizations": {"ja": "スタイル"},
+            "description": "How",
+            "description_localizations": {"ja": "描き方"},
+            "type": 3,
+            "choices": [
+                {"name": "Ink", "name_localizations": {"ja": "墨絵 (モノクロ)"}, "value": "ink"}
+            ],
+        }
+    ],
+}
+
+
+async def test_translations_are_kept_and_shown_to_who_asks(rest: Rest) -> None:
+    made = await rest("PUT", everywhere(rest), [JAPANESE])
+    assert made.body[0]["name_localizations"]["ja"] == "想像"
+    whole = await rest("GET", f"{everywhere(rest)}?with_localizations=true")
+    option = whole.body[0]["options"][0]
+    assert option["name_localizations"] == {"ja": "スタイル"}
+    assert option["choices"][0]["name_localizations"]["ja"].startswith("墨絵")
+    bare = await rest("GET", everywhere(rest))
+    assert "localizations" not in str(bare.body)
+    ix = await rest.pg.slash("alice", "imagine", {"style": "ink"})
+    assert ix.payload["data"]["name"] == "imagine"
+
+
+def changed(**changes: object) -> Json:
+    return JAPANESE | changes
+
+
+def with_option(**changes: object) -> Json:
+    return JAPANESE | {"options": [JAPANESE["options"][0] | changes]}
+
+
+@pytest.mark.parametrize(
+    ("listed", "path", "code"),
+    [
+        (
+            [changed(name_localizations={"ja": "想像 する"})],
+            "0.name_localizations.ja",
+            "APPLICATION_COMMAND_INVALID_NAME",
+        ),
+        (
+            [changed(name_localizations={"ja": "イメージ・生成"})],
+            "0.name_localizations.ja",
+            "APPLICATION_COMMAND_INVALID_NAME",
+        ),
+        (
+            # A mark on its own, as file systems write voiced kana: it looks right and is refused.
+            [changed(name_localizations={"ja": "か\u3099"})],
+            "0.name_localizations.ja",
+            "APPLICATION_COMMAND_INVALID_NAME",
+        ),
+        (
+            [changed(name_localizations={"fr": "Imaginer"})],
+            "0.name_localizations.fr",
+            "APPLICATION_COMMAND_INVALID_NAME",
+        ),
+        (
+            [changed(name_localizations={"jp": "想像"})],
+            "0.name_localizations.jp",
+            "ENUM_TYPE_COERCE",
+        ),
+        (
+            [changed(description_localizations={"ja": "絵" * 101})],
+            "0.description_localizations.ja",
+            "BASE_TYPE_BAD_LENGTH",
+        ),
+        (
+            [with_option(name_localizations={"ja": "ス!"})],
+            "0.options.0.name_localizations.ja",
+            "APPLICATION_COMMAND_INVALID_NAME",
+        ),
+        (
+            [
+                with_option(
+                    choices=[{"name": "a", "value": "a", "name_localizations": {"ja": "あ" * 101}}]
+                )
+            ],
+            "0.options.0.choices.0.name_localizations.ja",
+            "BASE_TYPE_BAD_LENGTH",
+        ),
+        (
+            [with_option(choices=[{"name": "a", "value": 1}])],
+            "0.options.0.choices.0.value",
+            "BASE_TYPE_COERCE",
+        ),
+        (
+            [JAPANESE, changed(name="other")],
+            "1",
+            "APPLICATION_COMMANDS_DUPLICATE_NAME",
+        ),
+        (
+            [{"name": "Info", "type": 3, "description": "d"}],
+            "0.description",
+            "APPLICATION_COMMAND_CONTEXT_MENU_DESCRIPTION",
+        ),
+        (
+            [
+                command(
+                    "huge",
+                    *(
+                        option(f"o{n}")
+                        | {
+                            "choices": [
+                                {"name": f"{k:0100}", "value": f"{k:0100}"} for k in range(5)
+                            ]
+                        }
+                        for n in range(9)
+                    ),
+                )
+            ],
+            "0",
+            "APPLICATION_COMMAND_TOO_LARGE",
+        ),
+    ],
+)
+async def test_translations_are_held_to_the_same_rules(
+    rest: Rest, listed: list[Json], path: str, code: str
+) -> None:
+    reply = await rest("PUT", everywhere(rest), listed)
+    assert (reply.status, reply.code) == (400, 50035)
+    node = reply.body["errors"]
+    for part in path.split("."):
+        node = node[part]
+    assert [error["code"] for error in node["_errors"]] == [code]
+    assert rest.pg.world.commands == {}
+
+
+@pytest.mark.parametrize(
+    "name", ["想像", "ブレンド", "イメージ_2", "スタイル-一覧", "हिन्दी", "ภาษาไทย"]
+)
+async def test_names_of_every_script_pass(rest: Rest, name: str) -> None:
+    made = await rest("PUT", everywhere(rest), [changed(name_localizations={"ja": name})])
+    assert made.status == 200
+
+
+async def test_menus_are_translated_more_freely(rest: Rest) -> None:
+    menu = {"name": "Info", "type": 3, "name_localizations": {"ja": "詳細 を見る!"}}
+    assert (await rest("PUT", everywhere(rest), [menu])).status == 200
+    said = await rest.pg.say("bob", "x")
+    ix = await rest.pg.menu("alice", said.id, "Info")
+    assert ix.payload["data"]["target_id"] == str(said.id)

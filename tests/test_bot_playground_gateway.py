@@ -162,8 +162,8 @@ async def test_intents_decide_what_is_heard(pg: Playground) -> None:
         await deaf.identify(pg, int(Intent.GUILDS))
         await hearing.identify(pg, GUILDS_AND_MESSAGES | int(Intent.GUILD_MESSAGE_REACTIONS))
         said = await pg.say("alice", "hello")
-        pg.react("bob", said.id, "⭐")
-        pg.react("bob", said.id, "⭐", added=False)
+        await pg.react("bob", said.id, "⭐")
+        await pg.react("bob", said.id, "⭐", added=False)
         pg.delete_message(said.id)
         heard = [await hearing.receive() for _ in range(4)]
         assert [payload["t"] for payload in heard] == [

@@ -48,6 +48,11 @@ async def page(pg: Playground, who: str) -> AsyncIterator[Page]:
         yield Page(socket)
 
 
+def offered(hello: Json, channel_id: int) -> set[str]:
+    names = {command["id"]: command["name"] for command in hello["commands"]}
+    return {names[each] for each in hello["offered"][str(channel_id)]}
+
+
 async def test_hello_tells_everything(pg: Playground) -> None:
     await pg.say("bob", "earlier")
     async with page(pg, "alice") as alice, page(pg, "carol") as carol:
@@ -55,13 +60,21 @@ async def test_hello_tells_everything(pg: Playground) -> None:
         assert hello["me"]["username"] == "alice"
         assert hello["bot"]["username"] == "Easel"
         assert [person["username"] for person in hello["people"]] == ["alice", "bob", "carol"]
-        assert [channel["name"] for channel in hello["channels"]] == ["easel", "gallery"]
+        assert [channel["name"] for channel in hello["channels"]] == [
+            "easel",
+            "gallery",
+            "after-dark",
+            "notices",
+            "alice",
+        ]
         assert hello["guild"] == {"id": str(pg.guild_id), "name": "Easel playground"}
         assert hello["messages"][str(pg.channel_id)][0]["content"] == "earlier"
-        assert {command["name"] for command in hello["commands"]} == {"imagine", "About"}
+        assert offered(hello, pg.channel_id) == {"imagine", "About"}
+        # What a guild's roles forbid is open in direct messages, where there are none.
+        assert offered(hello, pg.direct_messages("alice")) == {"imagine", "About", "admin"}
         assert (await alice.until("presence"))["status"] == "online"
         admin = await carol.until("hello")
-        assert {command["name"] for command in admin["commands"]} >= {"admin"}
+        assert offered(admin, pg.channel_id) >= {"admin"}
 
 
 async def test_a_command_from_the_page_to_the_grid(pg: Playground) -> None:
@@ -205,3 +218,62 @@ async def test_files_are_served_so_that_no_browser_runs_them(pg: Playground) -> 
         missing = f"{pg.cdn_base}/attachments/1/1/a.png"
         async with session.get(missing) as absent:
             assert absent.status == 404
+
+
+async def test_reactions_are_each_viewers_own(pg: Playground) -> None:
+    record = await pg.say("carol", "look")
+    async with page(pg, "alice") as alice, page(pg, "bob") as bob:
+        await alice.send("react", message_id=str(record.id), emoji="⭐", added=True)
+        mine = (await alice.until("message_update"))["message"]["reactions"]
+        theirs = (await bob.until("message_update"))["message"]["reactions"]
+        assert [(item["count"], item["me"]) for item in (*mine, *theirs)] == [(1, True), (1, False)]
+        assert "users" not in mine[0]
+        await alice.send("react", message_id=str(record.id), emoji="⭐", added=False)
+        assert "reactions" not in (await bob.until("message_update"))["message"]
+
+
+async def test_a_menu_and_an_answer_from_the_page(pg: Playground) -> None:
+    record = await pg.say("bob", "something")
+    channel = str(pg.channel_id)
+    async with page(pg, "alice") as alice:
+        target = {"channel_id": channel, "target_id": str(record.id)}
+        await alice.send("menu", nonce="n1", name="About", **target)
+        answer = (await alice.until("message"))["message"]
+        assert answer["content"] == "about something"
+        await alice.send("menu", nonce="n2", name="Nothing", **target)
+        assert "no command 'Nothing'" in (await alice.until("interaction", nonce="n2"))["text"]
+        await alice.send("say", channel_id=channel, content="yes", reply_to=str(record.id))
+        said = (await alice.until("message"))["message"]
+        assert said["referenced_message"]["content"] == "something"
+
+
+async def test_a_language_is_the_persons_and_the_guilds(pg: Playground) -> None:
+    async with page(pg, "alice") as alice, page(pg, "bob") as bob:
+        assert (await alice.until("hello"))["me"]["locale"] == "en-US"
+        await alice.send("locale", channel_id=str(pg.channel_id), locale="ja")
+        assert (await alice.until("hello"))["me"]["locale"] == "ja"
+        assert (await bob.until("hello"))["me"]["locale"] == "en-US"
+        assert pg.guilds[0].locale == "ja"
+        await alice.send("locale", channel_id=str(pg.channel_id), locale="tlh")
+        assert "no language" in (await alice.until("error"))["text"]
+
+
+async def test_direct_messages_are_seen_by_their_person_alone(pg: Playground) -> None:
+    direct = pg.direct_messages("bob")
+    async with page(pg, "alice") as alice, page(pg, "bob") as bob:
+        await pg.say("bob", "psst", channel_id=direct)
+        await pg.say("bob", "hello")
+        assert (await bob.until("message"))["message"]["content"] == "psst"
+        assert (await alice.until("message"))["message"]["content"] == "hello"
+        hello = await visible(pg, "alice")
+        assert str(direct) not in hello["messages"]
+        pg.leave("alice")
+        assert [item["name"] for item in (await alice.until("hello"))["channels"]] != []
+        left = await visible(pg, "alice")
+        assert [item["name"] for item in left["channels"]] == ["alice"]
+
+
+async def visible(pg: Playground, who: str) -> Json:
+    """What a fresh page is told."""
+    async with page(pg, who) as fresh:
+        return await fresh.until("hello")

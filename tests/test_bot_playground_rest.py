@@ -152,20 +152,6 @@ async def test_an_empty_message_is_refused(rest: Rest) -> None:
     assert (reply.status, reply.code) == (400, 50006)
 
 
-@pytest.mark.parametrize("sizes", [[10 * 1024 * 1024 + 1], [9 * 1024 * 1024] * 3])
-async def test_too_large_is_413(rest: Rest, sizes: list[int]) -> None:
-    files = [(f"{number}.bin", bytes(size)) for number, size in enumerate(sizes)]
-    reply = await rest("POST", messages(rest), {"content": "x"}, files=files)
-    assert (reply.status, reply.code) == (413, 40005)
-
-
-async def test_a_file_of_exactly_the_limit_passes(rest: Rest) -> None:
-    files = [("a.bin", bytes(10 * 1024 * 1024))]
-    reply = await rest("POST", messages(rest), {}, files=files)
-    assert reply.status == 200
-    assert "width" not in reply.body["attachments"][0]
-
-
 async def test_an_enforced_nonce_is_remembered_for_two_minutes(
     rest: Rest, clock: ManualClock
 ) -> None:
@@ -200,19 +186,15 @@ async def test_old_messages_may_be_edited_only_a_few_times(rest: Rest, clock: Ma
     assert rest.pg.ledger.messages[int(made.body["id"])].content == "late 2"
 
 
-async def test_an_edit_keeps_adds_and_drops_attachments(rest: Rest) -> None:
-    made = await rest("POST", messages(rest), {}, files=[("a.png", png()), ("b.png", png(2, 2))])
+async def test_suppressed_embeds_are_hidden_and_come_back(rest: Rest) -> None:
+    made = await rest("POST", messages(rest), {"content": "x", "embeds": [{"title": "t"}]})
     path = f"{messages(rest)}/{made.body['id']}"
-    second = made.body["attachments"][1]
-    payload = {"attachments": [{"id": second["id"]}, {"id": "0", "description": "new"}]}
-    edited = await rest("PATCH", path, payload, files=[("c.png", png(3, 3))])
-    shown = [(item["filename"], item.get("description")) for item in edited.body["attachments"]]
-    assert shown == [("b.png", None), ("c.png", "new")]
-    untouched = await rest("PATCH", path, {"content": "text"})
-    assert len(untouched.body["attachments"]) == 2
-    bare = await rest("PATCH", path, {"attachments": []})
-    assert bare.body["attachments"] == []
-    assert (await rest("PATCH", path, {"content": ""})).code == 50006
+    hidden = await rest("PATCH", path, {"flags": 1 << 2})
+    assert (hidden.body["embeds"], hidden.body["flags"]) == ([], 4)
+    shown = await rest("PATCH", path, {"flags": 0})
+    assert shown.body["embeds"][0]["title"] == "t"
+    silent = await rest("POST", messages(rest), {"content": "x", "flags": 1 << 12})
+    assert silent.body["flags"] == 1 << 12
 
 
 async def test_somebody_elses_message_cannot_be_edited_or_deleted(rest: Rest) -> None:
@@ -330,7 +312,7 @@ async def test_ids_tell_their_time(rest: Rest, clock: ManualClock) -> None:
 
 async def test_reading_routes_answer(rest: Rest) -> None:
     guild = f"/guilds/{rest.pg.guild_id}"
-    role = rest.pg.people["carol"].roles[0]
+    role = rest.pg.role("Moderators").id
     for path in (
         "/gateway",
         "/gateway/bot",
@@ -372,6 +354,26 @@ async def test_buckets_count_down_and_refuse() -> None:
         gallery = rest.pg.world.guild_channels()[1].id
         elsewhere = await rest("POST", f"/channels/{gallery}/messages", {"content": "x"})
         assert elsewhere.status == 200
+
+
+async def test_edits_have_a_bucket_of_their_own_in_each_channel() -> None:
+    async with rest_of(Playground()) as rest:
+        places = [rest.pg.channels["easel"], rest.pg.channels["gallery"]]
+        paths = []
+        for place in places:
+            made = await rest("POST", f"/channels/{place}/messages", {"content": "x"})
+            paths.append(f"/channels/{place}/messages/{made.body['id']}")
+        replies = [await rest("PATCH", paths[0], {"content": str(n)}) for n in range(6)]
+        assert [reply.status for reply in replies] == [200] * 5 + [429]
+        counted = replies[0].headers
+        assert (counted["X-RateLimit-Limit"], counted["X-RateLimit-Remaining"]) == ("5", "4")
+        assert 0 < float(counted["X-RateLimit-Reset-After"]) <= 5
+        assert float(counted["X-RateLimit-Reset"]) > 1_700_000_000
+        elsewhere = await rest("PATCH", paths[1], {"content": "y"})
+        assert elsewhere.status == 200
+        assert elsewhere.headers["X-RateLimit-Bucket"] == counted["X-RateLimit-Bucket"]
+        posting = await rest("POST", f"/channels/{places[0]}/messages", {"content": "z"})
+        assert posting.headers["X-RateLimit-Bucket"] != counted["X-RateLimit-Bucket"]
 
 
 async def test_the_global_limit_spares_interactions() -> None:

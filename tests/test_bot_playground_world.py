@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bot.playground.cdn import clean_name, look_at
+from bot.playground.cdn import Look, clean_name, look_at
 from bot.playground.errors import ApiError, Problems, Refusal
 from bot.playground.ledger import Ledger
-from bot.playground.live import is_loopback
+from bot.playground.page_files import is_loopback
 from bot.playground.people import draw_face
 from bot.playground.permissions import Overwrite, Permission, combine, ordinary
 from bot.playground.ratelimits import Limit, RateLimits
@@ -107,10 +107,10 @@ def test_an_administrator_may_everything() -> None:
 
 def test_the_people_of_the_world() -> None:
     world = World(Clock(), Ledger())
-    rights = {name: world.permissions(person) for name, person in world.people.items()}
+    rights = {name: world.home.permissions(person) for name, person in world.people.items()}
     managers = {name for name, granted in rights.items() if Permission.MANAGE_GUILD in granted}
     assert managers == {"carol"}
-    assert Permission.ADMINISTRATOR not in world.permissions(world.bot)
+    assert Permission.ADMINISTRATOR not in world.home.permissions(world.bot)
     assert len({person.avatar for person in world.accounts}) == 4
     assert world.token.count(".") == 2
 
@@ -123,9 +123,9 @@ def test_faces_are_pictures() -> None:
 
 
 def test_files_are_looked_at_not_believed() -> None:
-    assert look_at(png(3, 4)) == ((3, 4), "image/png")
-    assert look_at(b"<svg/>") == (None, "application/octet-stream")
-    assert look_at(png()[:20]) == (None, "application/octet-stream")
+    assert look_at(png(3, 4)) == Look(size=(3, 4), media_type="image/png")
+    assert look_at(b"<svg/>") == Look()
+    assert look_at(png()[:20]) == Look()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ another machine, never a fake success: what it does not know is a loud 501.
 
 from bot.playground.aim import aim
 from bot.playground.faults import Fault, FaultKind, Faults
+from bot.playground.guilds import Channel, Guild, Role
 from bot.playground.ledger import (
     InteractionState,
     Ledger,
@@ -21,10 +22,12 @@ from bot.playground.server import Playground
 from bot.playground.wire import Clock, Json, ManualClock
 
 __all__ = [
+    "Channel",
     "Clock",
     "Fault",
     "FaultKind",
     "Faults",
+    "Guild",
     "InteractionState",
     "Json",
     "Ledger",
@@ -37,5 +40,6 @@ __all__ = [
     "Playground",
     "RateLimits",
     "RequestRecord",
+    "Role",
     "aim",
 ]

@@ -1,4 +1,4 @@
-"""What people do: use commands, press, choose, type, fill in modals, say things.
+"""What people do: use commands and menus, press, choose, fill in modals, react, say things.
 
 Promises to let through only what Discord's own client would let them do; everything else is a
 `PlayError` with a sentence. Never answers for the bot.
@@ -6,31 +6,42 @@ Promises to let through only what Discord's own client would let them do; everyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import Any
 
 from bot.playground.cdn import Cdn, Upload
-from bot.playground.components import SELECTS, Kind, walk
+from bot.playground.command_forms import LOCALES
+from bot.playground.components import SELECTS, Kind
+from bot.playground.guilds import Channel, Guild
 from bot.playground.interactions import AUTOCOMPLETE, COMMAND, COMPONENT, MODAL, Interactions
 from bot.playground.ledger import MessageRecord, PlayInteraction
 from bot.playground.messages import Messages
+from bot.playground.modals import fill_in, resolve
 from bot.playground.options import PlayError, Resolver, leaf, typed_options
 from bot.playground.people import Person
 from bot.playground.permissions import Permission
+from bot.playground.reactions import Reactions, reactors
 from bot.playground.rendering import Draft, as_seen
 from bot.playground.wire import Json
-from bot.playground.world import Channel, World
+from bot.playground.world import World
+
+ON_PERSON, ON_MESSAGE = 2, 3
 
 
 class Actions:
     """The hands of the people of the playground."""
 
     def __init__(
-        self, world: World, messages: Messages, interactions: Interactions, cdn: Cdn
+        self,
+        world: World,
+        messages: Messages,
+        reactions: Reactions,
+        interactions: Interactions,
+        cdn: Cdn,
     ) -> None:
         self._world = world
         self._messages = messages
+        self._reactions = reactions
         self._interactions = interactions
         self._cdn = cdn
         self._uploads: dict[int, Json] = {}
@@ -52,8 +63,7 @@ class Actions:
         nonce: str | None = None,
     ) -> PlayInteraction:
         """Use a slash command; `path` is its name, with a subcommand after a space."""
-        data = self._command_data(person, path, values, None)
-        self._may_use(person, channel)
+        data = self._command_data(person, path, values, None, channel)
         return self._interactions.start(COMMAND, person, channel, data, nonce=nonce)
 
     def autocomplete(
@@ -67,21 +77,29 @@ class Actions:
         nonce: str | None = None,
     ) -> PlayInteraction:
         """Type into an option that completes; `values` holds what was typed so far."""
-        data = self._command_data(person, path, values, focused)
-        self._may_use(person, channel)
+        data = self._command_data(person, path, values, focused, channel)
         return self._interactions.start(AUTOCOMPLETE, person, channel, data, nonce=nonce)
 
     def menu(
-        self, person: Person, name: str, target: MessageRecord | Person, channel: Channel
+        self,
+        person: Person,
+        name: str,
+        target: MessageRecord | Person,
+        channel: Channel,
+        *,
+        nonce: str | None = None,
     ) -> PlayInteraction:
         """Use a command of a message's or a person's menu."""
-        kind = 3 if isinstance(target, MessageRecord) else 2
-        command = self._command(person, name, kind)
-        resolver = Resolver(self._world, self._uploads)
+        self._may_use(person, channel)
+        resolver = Resolver(self._world, self._uploads, channel.guild)
+        kind = ON_MESSAGE if isinstance(target, MessageRecord) else ON_PERSON
         if isinstance(target, MessageRecord):
+            if not target.seen_by(person.id):
+                raise PlayError(f"{person.name} sees no message {target.id}")
             resolver.resolved["messages"] = {str(target.id): as_seen(target.data)}
         else:
             resolver.add_user(target.id)
+        command = self._command(person, name, kind, channel)
         data = {
             "id": command["id"],
             "name": command["name"],
@@ -89,8 +107,7 @@ class Actions:
             "target_id": str(target.id),
             "resolved": resolver.resolved,
         }
-        self._may_use(person, channel)
-        return self._interactions.start(COMMAND, person, channel, data)
+        return self._interactions.start(COMMAND, person, channel, data, nonce=nonce)
 
     def press(
         self,
@@ -105,6 +122,8 @@ class Actions:
         record = self._world.ledger.messages.get(message_id)
         if record is None or not record.seen_by(person.id):
             raise PlayError(f"{person.name} sees no message {message_id}")
+        channel = self._world.channel(record.channel_id)
+        self._may_act(person, channel)
         found = [item for item in record.components if item.get("custom_id") == custom_id]
         if not found:
             have = ", ".join(record.custom_ids) or "none"
@@ -118,10 +137,9 @@ class Actions:
             "id": item["id"],
         }
         if item["type"] in SELECTS:
-            data |= self._chosen(item, values or [])
+            data |= self._chosen(item, values or [], channel)
         elif values:
             raise PlayError(f"{custom_id!r} is a button and takes no values")
-        channel = self._world.channel(record.channel_id)
         return self._interactions.start(
             COMPONENT, person, channel, data, source=record, nonce=nonce
         )
@@ -138,25 +156,48 @@ class Actions:
         modal = opened.modal
         if modal is None or opened.user_id != person.id:
             raise PlayError(f"interaction {opened.id} opened no modal for {person.name}")
-        known = {
-            item["custom_id"] for _, item in walk(modal["components"], "") if "custom_id" in item
-        }
-        if unknown := set(fields) - known:
-            raise PlayError(f"the modal has no field {sorted(unknown)}; it has {sorted(known)}")
-        resolver = Resolver(self._world, self._uploads)
-        numbers = count(1)
-        filled = [fill_in(part, fields, resolver, numbers) for part in modal["components"]]
-        data: Json = {"custom_id": modal["custom_id"], "components": filled}
-        if resolver.resolved:
-            data["resolved"] = resolver.resolved
-        source = self._world.ledger.messages.get(opened.source_message_id or 0)
         channel = self._world.channel(opened.channel_id)
+        self._may_act(person, channel)
+        data = fill_in(modal, fields, Resolver(self._world, self._uploads, channel.guild))
+        source = self._world.ledger.messages.get(opened.source_message_id or 0)
         return self._interactions.start(MODAL, person, channel, data, source=source, nonce=nonce)
 
-    async def say(self, person: Person, channel: Channel, content: str) -> MessageRecord:
-        """Write an ordinary message."""
-        draft = Draft(channel=channel, author=person, payload={"content": content})
-        return await self._messages.create(draft)
+    async def say(
+        self, person: Person, channel: Channel, content: str, *, reply_to: int | None = None
+    ) -> MessageRecord:
+        """Write an ordinary message, perhaps as a reply."""
+        self._may_act(person, channel, Permission.SEND_MESSAGES)
+        payload: Json = {"content": content}
+        if reply_to is not None:
+            payload["message_reference"] = {"message_id": str(reply_to)}
+        return await self._messages.create(Draft(channel=channel, author=person, payload=payload))
+
+    def react(self, person: Person, message_id: int, emoji: str, *, added: bool = True) -> None:
+        """Add a reaction, or take one's own back."""
+        record = self._world.ledger.messages.get(message_id)
+        if record is None or not record.seen_by(person.id):
+            raise PlayError(f"{person.name} sees no message {message_id}")
+        if record.ephemeral:
+            raise PlayError("nobody can react to what only they can see")
+        # Anybody may join a reaction that is there; a new one takes a permission.
+        new = added and not reactors(record, emoji)
+        needed = (Permission.ADD_REACTIONS,) if new else ()
+        self._may_act(person, self._world.channel(record.channel_id), *needed)
+        self._reactions.react(record, person, emoji, added=added)
+
+    def choose_language(self, person: Person, locale: str) -> None:
+        """Set the language of somebody's client."""
+        if locale not in LOCALES:
+            raise PlayError(f"Discord has no language {locale!r}")
+        person.locale = locale
+        self._world.tell(lambda observer: observer.locale_changed(person))
+
+    def choose_guild_language(self, guild: Guild, locale: str) -> None:
+        """Set a guild's language."""
+        if locale not in LOCALES:
+            raise PlayError(f"Discord has no language {locale!r}")
+        guild.locale = locale
+        self._world.tell(lambda observer: observer.guild_changed(guild))
 
     def dismiss(self, person: Person, message_id: int) -> None:
         """Make an ephemeral message go away."""
@@ -165,8 +206,8 @@ class Actions:
             raise PlayError(f"{person.name} has no message {message_id} to dismiss")
         self._messages.delete(record)
 
-    def _command(self, person: Person, name: str, kind: int) -> Json:
-        offered = self._world.commands_for(person)
+    def _command(self, person: Person, name: str, kind: int, channel: Channel) -> Json:
+        offered = self._world.commands_for(person, channel)
         for command in offered:
             if (command["name"], command["type"]) == (name, kind):
                 return command
@@ -174,11 +215,17 @@ class Actions:
         raise PlayError(f"{person.name} is offered no command {name!r}; there are: {names}")
 
     def _command_data(
-        self, person: Person, path: str, values: Mapping[str, Any], focused: str | None
+        self,
+        person: Person,
+        path: str,
+        values: Mapping[str, Any],
+        focused: str | None,
+        channel: Channel,
     ) -> Json:
+        self._may_use(person, channel)
         name, *inner = path.split()
-        command = self._command(person, name, 1)
-        resolver = Resolver(self._world, self._uploads)
+        command = self._command(person, name, 1, channel)
+        resolver = Resolver(self._world, self._uploads, channel.guild)
         options = typed_options(leaf(command, inner), values, resolver, focused=focused)
         for part in reversed(inner):
             kind = 1 if part == inner[-1] else 2
@@ -190,59 +237,28 @@ class Actions:
             data["resolved"] = resolver.resolved
         return data
 
-    def _may_use(self, person: Person, channel: Channel) -> None:
+    def _may_act(self, person: Person, channel: Channel, *needed: Permission) -> None:
+        """Refuse what the client would not offer: a channel out of sight, a missing permission."""
+        where = f"#{channel.name}" if channel.guild is not None else "these direct messages"
         granted = self._world.permissions(person, channel)
-        if Permission.USE_APPLICATION_COMMANDS not in granted:
+        if Permission.VIEW_CHANNEL not in granted:
+            raise PlayError(f"{person.name} is not in {where}")
+        if any(permission not in granted for permission in needed):
+            raise PlayError(f"{person.name} may not do that in {where}")
+
+    def _may_use(self, person: Person, channel: Channel) -> None:
+        self._may_act(person, channel)
+        if Permission.USE_APPLICATION_COMMANDS not in self._world.permissions(person, channel):
             raise PlayError(f"{person.name} may not use commands in #{channel.name}")
 
-    def _chosen(self, item: Json, values: list[str]) -> Json:
-        least, most = int(item.get("min_values", 1)), int(item.get("max_values", 1))
+    def _chosen(self, item: Json, values: list[str], channel: Channel) -> Json:
+        least, most = (int(item.get(key, 1)) for key in ("min_values", "max_values"))
         if not least <= len(values) <= most:
             raise PlayError(f"choose {least} to {most} values, not {len(values)}")
         offered = [option["value"] for option in item.get("options") or []]
         if item["type"] == Kind.SELECT and (wrong := set(values) - set(offered)):
             raise PlayError(f"the menu does not offer {sorted(wrong)}; it offers {offered}")
-        data: Json = {"values": values}
-        if item["type"] in (Kind.USER_SELECT, Kind.MENTIONABLE_SELECT):
-            resolver = Resolver(self._world, self._uploads)
-            for value in values:
-                resolver.add_user(int(value))
-            data["resolved"] = resolver.resolved
-        return data
-
-
-def fill_in(
-    part: Json, fields: Mapping[str, Any], resolver: Resolver, numbers: Iterator[int]
-) -> Json:
-    """Return one component of a modal as the client submits it."""
-    kind = part["type"]
-    done: Json = {"type": kind, "id": part.get("id") or next(numbers)}
-    if kind == Kind.ROW:
-        inner = part["components"]
-        return done | {"components": [fill_in(x, fields, resolver, numbers) for x in inner]}
-    if kind == Kind.LABEL:
-        return done | {"component": fill_in(part["component"], fields, resolver, numbers)}
-    if "custom_id" not in part:
-        return done
-    custom_id = part["custom_id"]
-    done["custom_id"] = custom_id
-    if kind == Kind.TEXT_INPUT:
-        return done | {"value": typed_text(part, fields.get(custom_id, part.get("value") or ""))}
-    if kind in (Kind.RADIO_GROUP, Kind.CHECKBOX):
-        return done | {"value": fields.get(custom_id, False if kind == Kind.CHECKBOX else None)}
-    values = [str(value) for value in fields.get(custom_id, [])]
-    if kind == Kind.FILE_UPLOAD:
-        for value in values:
-            resolver.add_attachment(int(value))
-    return done | {"values": values}
-
-
-def typed_text(part: Json, text: str) -> str:
-    """Check a text against its field's limits."""
-    least = int(part.get("min_length") or 0)
-    most = int(part.get("max_length") or 4000)
-    if not text and part.get("required", True):
-        raise PlayError(f"the field {part['custom_id']!r} must be filled in")
-    if text and not least <= len(text) <= most:
-        raise PlayError(f"{part['custom_id']!r} takes {least} to {most} characters")
-    return text
+        resolver = Resolver(self._world, self._uploads, channel.guild)
+        resolve(item["type"], values, resolver)
+        resolved: Json = {"resolved": resolver.resolved} if item["type"] != Kind.SELECT else {}
+        return {"values": values} | resolved

@@ -23,6 +23,8 @@ from bot.playground.wire import Json
 from bot.playground.world import World
 
 PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+UNKNOWN = "application/octet-stream"
+SPOILER, ANIMATED = 1 << 3, 1 << 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Upload:
     index: str
     filename: str
     data: bytes
-    content_type: str = "application/octet-stream"
+    content_type: str = UNKNOWN
 
 
 class Cdn:
@@ -51,9 +53,9 @@ class Cdn:
     async def store(self, upload: Upload, channel_id: int, description: str | None = None) -> Json:
         """Keep a file and return its attachment object."""
         attachment_id = self._world.ids.next()
-        size, content_type = await asyncio.to_thread(look_at, upload.data)
+        look = await asyncio.to_thread(look_at, upload.data)
         await asyncio.to_thread(self._path(attachment_id).write_bytes, upload.data)
-        self._types[attachment_id] = content_type
+        self._types[attachment_id] = look.media_type
         filename = clean_name(upload.filename)
         url = f"{self._base()}/attachments/{channel_id}/{attachment_id}/{quote(filename)}"
         attachment: Json = {
@@ -62,10 +64,13 @@ class Cdn:
             "size": len(upload.data),
             "url": url,
             "proxy_url": url,
-            "content_type": content_type,
+            "content_type": look.media_type,
         }
-        if size is not None:
-            attachment |= {"width": size[0], "height": size[1]}
+        if look.size is not None:
+            attachment |= {"width": look.size[0], "height": look.size[1]}
+        hidden = filename.startswith("SPOILER_")
+        if flags := (SPOILER if hidden else 0) | (ANIMATED if look.animated else 0):
+            attachment["flags"] = flags
         if description is not None:
             attachment["description"] = description
         return attachment
@@ -118,14 +123,26 @@ def reply(data: bytes, content_type: str) -> web.Response:
     return web.Response(body=data, content_type=content_type, headers=headers)
 
 
-def look_at(data: bytes) -> tuple[tuple[int, int] | None, str]:
-    """Return a picture's size and media type; for anything else no size."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a file turned out to be; `size` is None for all but pictures."""
+
+    media_type: str = UNKNOWN
+    size: tuple[int, int] | None = None
+    animated: bool = False
+
+
+def look_at(data: bytes) -> Look:
+    """Read what a file is from the file itself."""
     try:
         with Image.open(io.BytesIO(data), formats=PICTURE_FORMATS) as picture:
-            kind = Image.MIME.get(picture.format or "", "application/octet-stream")
-            return picture.size, kind
+            return Look(
+                media_type=Image.MIME.get(picture.format or "", UNKNOWN),
+                size=picture.size,
+                animated=getattr(picture, "n_frames", 1) > 1,
+            )
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError):
-        return None, "application/octet-stream"
+        return Look()
 
 
 def clean_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Buttons, menus, layouts and modals: what Discord refuses in them, and how it gives them back.
+"""Buttons, menus and layouts: what Discord refuses in them, and how it gives them back.
 
 Promises the limits of the real API for classic rows and for components V2.
 Never decides what a press does.
@@ -61,13 +61,6 @@ V2_TOP = frozenset(
         Kind.CONTAINER,
     }
 )
-MODAL_FIELDS = SELECTS | {
-    Kind.TEXT_INPUT,
-    Kind.FILE_UPLOAD,
-    Kind.RADIO_GROUP,
-    Kind.CHECKBOX_GROUP,
-    Kind.CHECKBOX,
-}
 
 
 def walk(components: list[Json], path: str) -> Iterator[tuple[str, Json]]:
@@ -130,14 +123,7 @@ def check_one(problems: Problems, item: Json, where: str) -> None:
     elif kind == Kind.BUTTON:
         check_button(problems, item, where)
     elif kind in SELECTS:
-        if not item.get("custom_id"):
-            required(problems, f"{where}.custom_id")
-        problems.too_long(f"{where}.placeholder", item.get("placeholder"), 150)
-        options = item.get("options") or []
-        problems.too_many(f"{where}.options", options, OPTIONS_LIMIT)
-        for index, option in enumerate(options):
-            for part in ("label", "value", "description"):
-                problems.too_long(f"{where}.options.{index}.{part}", option.get(part), 100)
+        check_select(problems, item, where)
     elif kind == Kind.GALLERY:
         items = item.get("items") or []
         if not 1 <= len(items) <= 10:
@@ -157,6 +143,36 @@ def check_row(problems: Problems, item: Json, where: str) -> None:
         if part.get("type") not in SELECTS | {Kind.BUTTON, Kind.TEXT_INPUT}:
             place = f"{where}.components.{index}.type"
             problems.add(place, "UNION_TYPE_CHOICES", 'Value of field "type" is not allowed here.')
+
+
+def check_select(problems: Problems, item: Json, where: str) -> None:
+    """Note a menu without choices, with too many, or that asks for more than it offers."""
+    if not item.get("custom_id"):
+        required(problems, f"{where}.custom_id")
+    problems.too_long(f"{where}.placeholder", item.get("placeholder"), 150)
+    options = item.get("options") or []
+    least, most = (item.get(key) for key in ("min_values", "max_values"))
+    if item.get("type") == Kind.SELECT:
+        if not 1 <= len(options) <= OPTIONS_LIMIT:
+            message = f"Must be between 1 and {OPTIONS_LIMIT} in length."
+            problems.add(f"{where}.options", "BASE_TYPE_BAD_LENGTH", message)
+        if most is not None and most > len(options):
+            message = f"Max values ({most}) is larger than the number of options."
+            problems.add(f"{where}.max_values", "SELECT_COMPONENT_MAX_VALUES_TOO_LARGE", message)
+    if least is not None and most is not None and least > most:
+        message = "Min values must not be larger than max values."
+        problems.add(f"{where}.min_values", "SELECT_COMPONENT_MIN_VALUES_TOO_LARGE", message)
+    seen: set[str] = set()
+    for index, option in enumerate(options):
+        place = f"{where}.options.{index}"
+        for part in ("label", "value", "description"):
+            problems.too_long(f"{place}.{part}", option.get(part), 100)
+            if part != "description" and not option.get(part):
+                required(problems, f"{place}.{part}")
+        if option.get("value") in seen:
+            message = "The specified option value is already used"
+            problems.add(f"{place}.value", "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED", message)
+        seen.add(str(option.get("value")))
 
 
 def check_button(problems: Problems, item: Json, where: str) -> None:
@@ -180,31 +196,6 @@ def check_button(problems: Problems, item: Json, where: str) -> None:
         if not item.get("label") and not item.get("emoji"):
             message = "A button must have a label or an emoji"
             problems.add(where, "BUTTON_COMPONENT_INVALID_LABEL", message)
-
-
-def check_modal(problems: Problems, modal: Json, path: str) -> None:
-    """Note what Discord refuses in a modal."""
-    for part in ("title", "custom_id", "components"):
-        if not modal.get(part):
-            required(problems, f"{path}.{part}")
-    problems.too_long(f"{path}.title", modal.get("title"), 45)
-    problems.too_long(f"{path}.custom_id", modal.get("custom_id"), CUSTOM_ID_LIMIT)
-    components = modal.get("components") or []
-    if len(components) > ROWS_LIMIT:
-        message = f"Must be between 1 and {ROWS_LIMIT} in length."
-        problems.add(f"{path}.components", "BASE_TYPE_BAD_LENGTH", message)
-    found = list(walk(components, f"{path}.components"))
-    check_custom_ids(problems, found)
-    for where, item in found:
-        kind = item.get("type")
-        if kind not in MODAL_FIELDS | {Kind.ROW, Kind.LABEL, Kind.TEXT}:
-            problems.add(f"{where}.type", "UNION_TYPE_CHOICES", "Not allowed in a modal.")
-        if kind in (Kind.LABEL, Kind.TEXT_INPUT):
-            problems.too_long(f"{where}.label", item.get("label"), 45)
-            problems.too_long(f"{where}.description", item.get("description"), 100)
-        if kind == Kind.TEXT_INPUT:
-            problems.too_long(f"{where}.value", item.get("value"), 4000)
-            problems.too_long(f"{where}.placeholder", item.get("placeholder"), 100)
 
 
 def required(problems: Problems, path: str) -> None:

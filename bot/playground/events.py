@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bot.playground.guilds import Channel, Guild
 from bot.playground.ledger import MessageRecord, PlayInteraction
 from bot.playground.people import Person
 from bot.playground.rendering import as_seen
 from bot.playground.sessions import Intent
 from bot.playground.wire import Json, iso
-from bot.playground.world import Channel, Observer, World
+from bot.playground.world import Observer, World
 
 Broadcast = Callable[[str, Callable[[Intent], Json | None]], None]
 
@@ -24,17 +25,17 @@ class Events(Observer):
         self._world = world
         self._broadcast = broadcast
 
-    def guild(self, intents: Intent) -> Json:
+    def guild(self, guild: Guild, intents: Intent) -> Json:
         """Return GUILD_CREATE for a session; without the members intent only the bot is listed."""
         world = self._world
-        listed = world.accounts if Intent.GUILD_MEMBERS in intents else [world.bot]
-        return world.guild_json() | {
-            "joined_at": iso(world.created_at),
+        listed = guild.accounts if Intent.GUILD_MEMBERS in intents else [world.bot]
+        return guild.to_json() | {
+            "joined_at": iso(guild.members[world.bot.id].joined_at),
             "large": False,
             "unavailable": False,
-            "member_count": len(world.accounts),
-            "members": [world.member_json(person) for person in listed],
-            "channels": [item.to_json(world.guild_id) for item in world.guild_channels()],
+            "member_count": len(guild.members),
+            "members": [guild.member_json(person) for person in listed],
+            "channels": [item.to_json() for item in world.guild_channels(guild)],
             "threads": [],
             "presences": [],
             "voice_states": [],
@@ -76,11 +77,21 @@ class Events(Observer):
         }
         if added:
             data["message_author_id"] = str(record.author_id)
-        if where and added:
-            data["member"] = self._world.member_json(user)
+        guild = self._guild(record)
+        if guild is not None and added and user.id in guild.members:
+            data["member"] = guild.member_json(user)
         needed = Intent.GUILD_MESSAGE_REACTIONS if where else Intent.DIRECT_MESSAGE_REACTIONS
         event = "MESSAGE_REACTION_ADD" if added else "MESSAGE_REACTION_REMOVE"
         self._broadcast(event, lambda intents: data | where if needed in intents else None)
+
+    def reactions_cleared(self, record: MessageRecord, emoji: Json | None) -> None:
+        """Dispatch MESSAGE_REACTION_REMOVE_ALL, or _REMOVE_EMOJI for one of them."""
+        ids: Json = {"channel_id": str(record.channel_id), "message_id": str(record.id)}
+        data = ids | self._where(record) | ({} if emoji is None else {"emoji": emoji})
+        event = f"MESSAGE_REACTION_REMOVE_{'ALL' if emoji is None else 'EMOJI'}"
+        self._broadcast(
+            event, lambda intents: data if Intent.GUILD_MESSAGE_REACTIONS in intents else None
+        )
 
     def interaction_created(self, interaction: PlayInteraction) -> None:
         """Dispatch INTERACTION_CREATE, which needs no intent."""
@@ -88,20 +99,34 @@ class Events(Observer):
 
     def channel_changed(self, channel: Channel, event: str) -> None:
         """Dispatch a channel's change."""
-        data = channel.to_json(self._world.guild_id)
+        if channel.guild not in self._world.bot_guilds:
+            return
+        data = channel.to_json()
         self._broadcast(event, lambda intents: data if Intent.GUILDS in intents else None)
 
-    def bot_kicked(self) -> None:
+    def guild_changed(self, guild: Guild) -> None:
+        """Dispatch GUILD_UPDATE."""
+        data = guild.to_json()
+        self._broadcast("GUILD_UPDATE", lambda intents: data if Intent.GUILDS in intents else None)
+
+    def member_changed(self, guild: Guild, person: Person, event: str) -> None:
+        """Dispatch GUILD_MEMBER_ADD, _UPDATE or _REMOVE to those with the privileged intent."""
+        data: Json = {"guild_id": str(guild.id), "user": person.to_json()}
+        if person.id in guild.members:
+            data |= guild.member_json(person)
+        self._broadcast(event, lambda intents: data if Intent.GUILD_MEMBERS in intents else None)
+
+    def bot_kicked(self, guild: Guild) -> None:
         """Dispatch GUILD_DELETE."""
-        data = {"id": str(self._world.guild_id)}
+        data = {"id": str(guild.id)}
         self._broadcast("GUILD_DELETE", lambda intents: data if Intent.GUILDS in intents else None)
 
     def _message(self, event: str, record: MessageRecord, more: Json) -> None:
         shown = as_seen(record.data) | self._where(record) | more
-        if "guild_id" in shown and not shown.get("webhook_id"):
-            member = self._world.member_json(self._world.person(record.author_id))
-            del member["user"]
-            shown["member"] = member
+        guild = self._guild(record)
+        if guild is not None and record.author_id in guild.members and "webhook_id" not in shown:
+            shown["member"] = guild.member_json(self._world.person(record.author_id))
+            del shown["member"]["user"]
 
         def build(intents: Intent) -> Json | None:
             if not self._heard(record, intents):
@@ -113,22 +138,27 @@ class Events(Observer):
 
         self._broadcast(event, build)
 
+    def _guild(self, record: MessageRecord) -> Guild | None:
+        """Return where a message is, None for direct and ephemeral ones."""
+        channel = self._world.channels.get(record.channel_id)
+        return None if channel is None or record.visible_to is not None else channel.guild
+
     def _where(self, record: MessageRecord) -> Json:
         """Return the guild's id, which direct and ephemeral messages do not carry."""
-        channel = self._world.channels.get(record.channel_id)
-        direct = channel is not None and channel.recipient is not None
-        if direct or record.visible_to is not None:
-            return {}
-        return {"guild_id": str(self._world.guild_id)}
+        guild = self._guild(record)
+        return {} if guild is None else {"guild_id": str(guild.id)}
 
     def _heard(self, record: MessageRecord, intents: Intent) -> bool:
         if record.visible_to is not None:
             return bool(intents & (Intent.GUILD_MESSAGES | Intent.DIRECT_MESSAGES))
-        needed = Intent.GUILD_MESSAGES if self._where(record) else Intent.DIRECT_MESSAGES
-        return needed in intents
+        guild = self._guild(record)
+        if guild is None:
+            return Intent.DIRECT_MESSAGES in intents
+        return Intent.GUILD_MESSAGES in intents and self._world.bot.id in guild.members
 
     def _readable(self, record: MessageRecord, intents: Intent) -> bool:
         bot = str(self._world.bot.id)
         mentioned = any(item["id"] == bot for item in record.data["mentions"])
         own = record.author_id == self._world.bot.id
-        return own or mentioned or not self._where(record) or Intent.MESSAGE_CONTENT in intents
+        direct = self._guild(record) is None
+        return own or mentioned or direct or Intent.MESSAGE_CONTENT in intents

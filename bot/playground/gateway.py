@@ -211,9 +211,10 @@ class Gateway:
         self._sessions[session.id] = session
         visit.session = session
         self._deliver(session, session.dispatch("READY", self._ready(session, data)))
-        if self._world.bot_in_guild and Intent.GUILDS in session.intents:
-            guild = self.events.guild(session.intents)
-            self._deliver(session, session.dispatch("GUILD_CREATE", guild))
+        if Intent.GUILDS in session.intents:
+            for guild in self._world.bot_guilds:
+                whole = self.events.guild(guild, session.intents)
+                self._deliver(session, session.dispatch("GUILD_CREATE", whole))
         self._note("ready", visit)
         presence = data.get("presence") or {"status": "online", "activities": []}
         self._set_presence(session, presence)
@@ -237,11 +238,11 @@ class Gateway:
 
     def _ready(self, session: Session, data: Json) -> Json:
         application = {"id": str(self._world.application_id), "flags": 0}
-        guilds = [{"id": str(self._world.guild_id), "unavailable": True}]
+        guilds = [{"id": str(guild.id), "unavailable": True} for guild in self._world.bot_guilds]
         ready: Json = {
             "v": 10,
             "user": self._world.bot.to_json() | {"mfa_enabled": True, "verified": True},
-            "guilds": guilds if self._world.bot_in_guild else [],
+            "guilds": guilds,
             "session_id": session.id,
             "session_type": "normal",
             "resume_gateway_url": self._url(),
@@ -279,10 +280,12 @@ class Gateway:
             "activities": activities,
         }
         self._note("presence", detail=self._world.presence)
-        for observer in self._world.observers:
-            observer.presence_changed()
+        self._world.tell(lambda observer: observer.presence_changed())
 
     def _send_members(self, session: Session, data: Json) -> None:
+        guild = self._world.guilds.get(int(data["guild_id"]))
+        if guild is None or self._world.bot.id not in guild.members:
+            return
         wanted = data.get("user_ids")
         query = str(data.get("query") or "").lower()
         whole = not wanted and not query
@@ -291,14 +294,14 @@ class Gateway:
         ids = {str(item) for item in (wanted if isinstance(wanted, list) else [wanted])}
         found = [
             person
-            for person in self._world.accounts
+            for person in guild.accounts
             if (str(person.id) in ids if wanted else person.name.lower().startswith(query))
         ]
         limit = int(data.get("limit") or 0)
         chosen = found[:limit] if limit else found
         chunk: Json = {
-            "guild_id": str(self._world.guild_id),
-            "members": [self._world.member_json(person) for person in chosen],
+            "guild_id": str(guild.id),
+            "members": [guild.member_json(person) for person in chosen],
             "chunk_index": 0,
             "chunk_count": 1,
         }
@@ -327,8 +330,7 @@ class Gateway:
             self._sessions.pop(session.id, None)
         if not self.connected:
             self._world.presence = {"status": "offline", "activities": []}
-            for observer in self._world.observers:
-                observer.presence_changed()
+            self._world.tell(lambda observer: observer.presence_changed())
 
     def _close(self, visit: Visit, code: int) -> None:
         visit.closed_with = code

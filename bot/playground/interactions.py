@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Sequence
 
 from bot.playground.cdn import Upload
-from bot.playground.components import check_modal
 from bot.playground.errors import Problems, Refusal
+from bot.playground.guilds import Channel, Guild
 from bot.playground.ledger import (
     EPHEMERAL,
     InteractionState,
@@ -21,11 +21,11 @@ from bot.playground.ledger import (
     Transition,
 )
 from bot.playground.messages import Messages
+from bot.playground.modals import check_modal
 from bot.playground.people import Person
 from bot.playground.rendering import Draft, as_seen
-from bot.playground.validate import FILE_SIZE_LIMIT
 from bot.playground.wire import Json, Timer
-from bot.playground.world import Channel, World
+from bot.playground.world import World
 
 ACKNOWLEDGE_WITHIN = 3.0
 TOKEN_LIFE = 15 * 60.0
@@ -76,9 +76,7 @@ class Interactions:
         self._timers[interaction_id] = self._world.clock.call_later(
             ACKNOWLEDGE_WITHIN, lambda: self._expire(interaction)
         )
-        for observer in self._world.observers:
-            observer.interaction_created(interaction)
-        self._world.ledger.changed()
+        self._world.tell(lambda observer: observer.interaction_created(interaction))
         return interaction
 
     def close(self) -> None:
@@ -219,8 +217,7 @@ class Interactions:
         self._note(interaction, what)
         if not interaction.acknowledged.done():
             interaction.acknowledged.set_result(state)
-        for observer in self._world.observers:
-            observer.interaction_changed(interaction)
+        self._world.tell(lambda observer: observer.interaction_changed(interaction))
 
     def _note(self, interaction: PlayInteraction, what: str) -> None:
         interaction.history.append(Transition(at=self._world.clock.now(), what=what))
@@ -237,7 +234,6 @@ class Interactions:
         source: MessageRecord | None,
     ) -> Json:
         world = self._world
-        guild_id = str(world.guild_id)
         granted = str(int(world.permissions(person, channel)))
         payload: Json = {
             "id": str(interaction_id),
@@ -247,29 +243,34 @@ class Interactions:
             "version": 1,
             "data": data,
             "channel_id": str(channel.id),
-            "channel": channel.to_json(world.guild_id) | {"permissions": granted},
+            "channel": channel.to_json() | {"permissions": granted},
             "app_permissions": str(int(world.permissions(world.bot, channel))),
-            "locale": "en-US",
+            "locale": person.locale,
             "entitlements": [],
-            "attachment_size_limit": FILE_SIZE_LIMIT,
+            "attachment_size_limit": world.attachment_limit,
         }
         if source is not None:
             payload["message"] = as_seen(source.data)
-        if channel.recipient is not None:
-            owners = {"1": str(person.id)}
-            return payload | {
-                "user": person.to_json(),
-                "context": 1,
-                "authorizing_integration_owners": owners,
-            }
+        if channel.guild is not None:
+            return payload | in_guild(channel.guild, person, granted)
+        # In direct messages the bot itself takes the guild's place as what authorised it.
         return payload | {
-            "guild_id": guild_id,
-            "guild": {"id": guild_id, "locale": "en-US", "features": []},
-            "guild_locale": "en-US",
-            "member": world.member_json(person) | {"permissions": granted},
-            "context": 0,
-            "authorizing_integration_owners": {"0": guild_id},
+            "user": person.to_json(),
+            "context": 1,
+            "authorizing_integration_owners": {"0": "0"},
         }
+
+
+def in_guild(guild: Guild, person: Person, granted: str) -> Json:
+    """Return what an interaction says about its guild and the member who started it."""
+    return {
+        "guild_id": str(guild.id),
+        "guild": {"id": str(guild.id), "locale": guild.locale, "features": []},
+        "guild_locale": guild.locale,
+        "member": guild.member_json(person) | {"permissions": granted},
+        "context": 0,
+        "authorizing_integration_owners": {"0": str(guild.id)},
+    }
 
 
 def check_callback(interaction: PlayInteraction, body: Json) -> None:

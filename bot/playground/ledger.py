@@ -17,6 +17,7 @@ from bot.playground.wire import Json
 
 EPHEMERAL = 1 << 6
 LOADING = 1 << 7
+SUPPRESS_EMBEDS = 1 << 2
 
 Found = TypeVar("Found")
 

@@ -11,7 +11,6 @@ import contextlib
 import hmac
 import json
 import logging
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,20 +18,19 @@ from aiohttp import BodyPartReader, WSMsgType, web
 
 from bot.playground.actions import Actions
 from bot.playground.errors import ApiError
+from bot.playground.greeting import hello, offers
+from bot.playground.guilds import Channel, Guild
 from bot.playground.interactions import AUTOCOMPLETE, CHOICES, NO_ANSWER, OPEN_MODAL
 from bot.playground.ledger import InteractionState, MessageRecord, PlayInteraction
 from bot.playground.options import GROUP, SUBCOMMAND, PlayError
+from bot.playground.page_files import PAGE, page_file
 from bot.playground.people import Person
-from bot.playground.rendering import as_seen
-from bot.playground.validate import FILE_SIZE_LIMIT
+from bot.playground.permissions import Permission
+from bot.playground.rendering import as_seen_by
 from bot.playground.wire import Json
-from bot.playground.world import Channel, Observer, World
+from bot.playground.world import FILE_SIZE_LIMIT, Observer, World
 
 log = logging.getLogger(__name__)
-
-PAGE = Path(__file__).parent / "page"
-HISTORY = 60
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Viewer:
@@ -79,16 +77,17 @@ class Live(Observer):
 
     def message_created(self, record: MessageRecord) -> None:
         """Show a new message."""
-        self._show(record, {"type": "message", "message": as_seen(record.data)})
+        self._show_message(record, "message")
 
     def message_updated(self, record: MessageRecord) -> None:
         """Show a message's new look."""
-        self._show(record, {"type": "message_update", "message": as_seen(record.data)})
+        self._show_message(record, "message_update")
 
     def message_deleted(self, record: MessageRecord) -> None:
         """Take a message away."""
         ids: Json = {"id": str(record.id), "channel_id": str(record.channel_id)}
-        self._show(record, {"type": "message_delete"} | ids)
+        for viewer in self._seeing(record):
+            viewer.send({"type": "message_delete"} | ids)
 
     def reaction_changed(
         self, record: MessageRecord, user: Person, emoji: Json, added: bool
@@ -99,8 +98,7 @@ class Live(Observer):
     def commands_changed(self) -> None:
         """Show everybody the commands they may use."""
         for viewer in self._viewers:
-            commands = self._world.commands_for(viewer.person)
-            viewer.send({"type": "commands", "commands": commands})
+            viewer.send({"type": "commands"} | offers(self._world, viewer.person))
 
     def presence_changed(self) -> None:
         """Show the bot's presence."""
@@ -125,8 +123,33 @@ class Live(Observer):
 
     def channel_changed(self, channel: Channel, event: str) -> None:
         """Show everybody the channels as they are now."""
+        self._greet_all()
+
+    def guild_changed(self, guild: Guild) -> None:
+        """Show everybody the guild as it is now."""
+        self._greet_all()
+
+    def member_changed(self, guild: Guild, person: Person, event: str) -> None:
+        """Show everybody what they still see."""
+        self._greet_all()
+
+    def locale_changed(self, person: Person) -> None:
+        """Show somebody everything in their language."""
         for viewer in self._viewers:
-            viewer.send(self._hello(viewer.person))
+            if viewer.person is person:
+                viewer.send(hello(self._world, person))
+
+    def bot_kicked(self, guild: Guild) -> None:
+        """Show everybody that the bot's commands are gone."""
+        self._greet_all()
+
+    def reactions_cleared(self, record: MessageRecord, emoji: Json | None) -> None:
+        """Show a message without them."""
+        self.message_updated(record)
+
+    def _greet_all(self) -> None:
+        for viewer in self._viewers:
+            viewer.send(hello(self._world, viewer.person))
 
     def _show_state(self, interaction: PlayInteraction) -> None:
         if interaction.type == AUTOCOMPLETE:
@@ -141,44 +164,24 @@ class Live(Observer):
             frame["text"] = NO_ANSWER
         self._to(interaction.user_id, frame)
 
-    def _show(self, record: MessageRecord, frame: Json) -> None:
+    def _show_message(self, record: MessageRecord, kind: str) -> None:
+        for viewer in self._seeing(record):
+            viewer.send({"type": kind, "message": as_seen_by(record.data, viewer.person.id)})
+
+    def _seeing(self, record: MessageRecord) -> list[Viewer]:
         channel = self._world.channels.get(record.channel_id)
-        recipient = None if channel is None else channel.recipient
-        for viewer in self._viewers:
-            mine = record.visible_to in (None, viewer.person.id)
-            if mine and recipient in (None, viewer.person):
-                viewer.send(frame)
+        return [
+            viewer
+            for viewer in self._viewers
+            if record.visible_to in (None, viewer.person.id)
+            and channel is not None
+            and Permission.VIEW_CHANNEL in self._world.permissions(viewer.person, channel)
+        ]
 
     def _to(self, user_id: int, frame: Json) -> None:
         for viewer in self._viewers:
             if viewer.person.id == user_id:
                 viewer.send(frame)
-
-    def _hello(self, person: Person) -> Json:
-        world = self._world
-        channels = [
-            channel for channel in world.channels.values() if channel.recipient in (None, person)
-        ]
-        shown = [
-            {"id": str(item.id), "name": item.name, "topic": item.topic, "type": item.type}
-            for item in channels
-        ]
-        messages = {
-            str(item.id): [
-                as_seen(one.data) for one in world.history(item.id, person.id)[-HISTORY:]
-            ]
-            for item in channels
-        }
-        return {
-            "type": "hello",
-            "me": person.to_json(),
-            "bot": world.bot.to_json(),
-            "people": [one.to_json() for one in world.people.values()],
-            "guild": {"id": str(world.guild_id), "name": world.guild_name},
-            "channels": shown,
-            "commands": world.commands_for(person),
-            "messages": messages,
-        }
 
     def _check(self, request: web.Request) -> None:
         """Let in only who knows the key, from a page of this very server."""
@@ -222,7 +225,7 @@ class Live(Observer):
         socket = web.WebSocketResponse(heartbeat=30.0)
         await socket.prepare(request)
         viewer = Viewer(person, socket)
-        viewer.send(self._hello(person))
+        viewer.send(hello(self._world, person))
         viewer.send({"type": "presence"} | self._world.presence)
         self._viewers.add(viewer)
         pump = asyncio.create_task(viewer.pump())
@@ -273,11 +276,29 @@ class Live(Observer):
             actions.submit_modal(person, opened, frame.get("fields") or {}, nonce=nonce)
         elif op == "say":
             channel = self._world.channel(int(frame["channel_id"]))
-            await actions.say(person, channel, str(frame["content"]))
+            reply_to = int(frame["reply_to"]) if frame.get("reply_to") else None
+            await actions.say(person, channel, str(frame["content"]), reply_to=reply_to)
+        elif op == "menu":
+            self._use_menu(person, frame)
+        elif op == "react":
+            message_id = int(frame["message_id"])
+            actions.react(person, message_id, frame["emoji"], added=bool(frame["added"]))
+        elif op == "locale":
+            channel = self._world.channel(int(frame["channel_id"]))
+            actions.choose_language(person, frame["locale"])
+            if channel.guild is not None:
+                actions.choose_guild_language(channel.guild, frame["locale"])
         elif op == "dismiss":
             actions.dismiss(person, int(frame["message_id"]))
         else:
             raise PlayError(f"no op {op!r}")
+
+    def _use_menu(self, person: Person, frame: Json) -> None:
+        channel = self._world.channel(int(frame["channel_id"]))
+        target = int(frame["target_id"])
+        record = self._world.ledger.messages.get(target)
+        whom = record or self._world.person(target)
+        self._actions.menu(person, frame["name"], whom, channel, nonce=frame.get("nonce"))
 
 
 def flat_options(name: str, options: list[Json]) -> tuple[str, dict[str, Any], str | None]:
@@ -292,30 +313,7 @@ def flat_options(name: str, options: list[Json]) -> tuple[str, dict[str, Any], s
 
 def failure(frame: Json, text: str) -> Json:
     """Return what tells the page that it could not have its way."""
-    if frame.get("op") in ("slash", "press", "modal"):
+    if frame.get("op") in ("slash", "press", "modal", "menu"):
         nonce = frame.get("nonce")
         return {"type": "interaction", "id": None, "nonce": nonce, "state": "failed", "text": text}
     return {"type": "error", "text": text}
-
-
-def page_file(name: str) -> web.FileResponse:
-    """Answer with one of the page's own files."""
-    policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; "
-        "img-src 'self' http://127.0.0.1:* data:; "
-        "connect-src 'self' ws://127.0.0.1:* ws://localhost:*; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    )
-    headers = {
-        "Content-Security-Policy": policy,
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",
-    }
-    return web.FileResponse(PAGE / name, headers=headers)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a Host header names this machine, against DNS rebinding."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name.strip("[]") in LOOPBACK

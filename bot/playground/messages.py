@@ -11,14 +11,19 @@ from collections.abc import Sequence
 
 from bot.playground.cdn import Cdn, Upload
 from bot.playground.errors import ApiError, Problems, Refusal
-from bot.playground.ledger import EPHEMERAL, LOADING, MessageRecord, Version
-from bot.playground.people import Person
-from bot.playground.rendering import Draft, Renderer, reaction_json
+from bot.playground.ledger import (
+    EPHEMERAL,
+    LOADING,
+    SUPPRESS_EMBEDS,
+    MessageRecord,
+    Version,
+)
+from bot.playground.rendering import Draft, Renderer
 from bot.playground.validate import (
     COMPONENTS_V2,
     SETTABLE_FLAGS,
-    SUPPRESS_EMBEDS,
     check_message,
+    check_sizes,
     is_empty,
 )
 from bot.playground.wire import Json, iso
@@ -44,6 +49,7 @@ class Messages:
         flags = int(payload.get("flags") or 0)
         if draft.interaction is None:
             flags &= ~EPHEMERAL
+        check_sizes(draft.files, self._world.attachment_limit)
         check_message(payload, draft.files, v2=bool(flags & COMPONENTS_V2), prefix=prefix)
         reference = self._reference(draft)
         files = await self._store(payload, draft.files, draft.channel.id, [])
@@ -61,9 +67,7 @@ class Messages:
         record = self._record(draft, data, files)
         self._world.ledger.messages[record.id] = record
         draft.channel.last_message_id = record.id
-        for observer in self._world.observers:
-            observer.message_created(record)
-        self._world.ledger.changed()
+        self._world.tell(lambda observer: observer.message_created(record))
         return record
 
     async def edit(
@@ -79,6 +83,7 @@ class Messages:
         if payload.get("flags") is not None:
             kept = flags & ~SUPPRESS_EMBEDS
             flags = kept | int(payload["flags"]) & (SUPPRESS_EMBEDS | COMPONENTS_V2)
+        check_sizes(uploads, self._world.attachment_limit)
         check_message(payload, uploads, v2=bool(flags & COMPONENTS_V2), prefix=prefix)
         self._check_age(record)
         files = await self._store(payload, uploads, record.channel_id, record.files)
@@ -98,32 +103,7 @@ class Messages:
     def delete(self, record: MessageRecord) -> None:
         """Delete a message."""
         record.deleted_at = self._world.clock.now()
-        for observer in self._world.observers:
-            observer.message_deleted(record)
-        self._world.ledger.changed()
-
-    def react(self, record: MessageRecord, user: Person, name: str, *, added: bool) -> None:
-        """Add or take back somebody's reaction with a plain emoji."""
-        emoji: Json = {"id": None, "name": name}
-        users = self._reactors(record, name)
-        if (user.id in users) == added:
-            return
-        users = [*users, user.id] if added else [item for item in users if item != user.id]
-        data = copy.deepcopy(record.data)
-        entries = [item for item in data.get("reactions", []) if item["emoji"]["name"] != name]
-        if users:
-            entries.append(reaction_json(emoji, users, self._world.bot.id))
-        data["reactions"] = entries
-        record.data = data
-        for observer in self._world.observers:
-            observer.reaction_changed(record, user, emoji, added)
-        self._world.ledger.changed()
-
-    def _reactors(self, record: MessageRecord, name: str) -> list[int]:
-        for item in record.data.get("reactions", []):
-            if item["emoji"]["name"] == name:
-                return [int(user_id) for user_id in item["users"]]
-        return []
+        self._world.tell(lambda observer: observer.message_deleted(record))
 
     def _reference(self, draft: Draft) -> MessageRecord | None:
         reference = draft.payload.get("message_reference")
@@ -219,6 +199,4 @@ class Messages:
         record.data = data
         record.files = files
         record.versions.append(Version(at=self._world.clock.now(), data=data))
-        for observer in self._world.observers:
-            observer.message_updated(record)
-        self._world.ledger.changed()
+        self._world.tell(lambda observer: observer.message_updated(record))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bot.playground.errors import ApiError
+from bot.playground.guilds import Guild
 from bot.playground.wire import Json
 from bot.playground.world import World
 
@@ -24,38 +25,45 @@ class PlayError(ValueError):
 class Resolver:
     """Collects the objects behind ids, for `data.resolved`."""
 
-    def __init__(self, world: World, uploads: Mapping[int, Json]) -> None:
+    def __init__(self, world: World, uploads: Mapping[int, Json], guild: Guild | None) -> None:
         self._world = world
         self._uploads = uploads
+        self._guild = guild
         self.resolved: Json = {}
 
     def add_user(self, user_id: int) -> None:
-        """Resolve a person with their membership."""
+        """Resolve a person, with their membership where they are in the guild."""
         try:
             person = self._world.person(user_id)
         except ApiError as error:
             raise PlayError(f"there is no user {user_id}") from error
-        member = self._world.member_json(person)
-        del member["user"]
-        member["permissions"] = str(int(self._world.permissions(person)))
         self.resolved.setdefault("users", {})[str(user_id)] = person.to_json()
+        if self._guild is None or user_id not in self._guild.members:
+            return
+        member = self._guild.member_json(person)
+        del member["user"]
+        member["permissions"] = str(int(self._guild.permissions(person)))
         self.resolved.setdefault("members", {})[str(user_id)] = member
 
     def add_channel(self, channel_id: int) -> None:
-        """Resolve a channel."""
-        try:
-            channel = self._world.channel(channel_id)
-        except ApiError as error:
-            raise PlayError(f"there is no channel {channel_id}") from error
-        shown = channel.to_json(self._world.guild_id) | {"permissions": "0"}
+        """Resolve a channel of the guild."""
+        channel = self._world.channels.get(channel_id)
+        if channel is None or channel.guild is None or channel.guild is not self._guild:
+            raise PlayError(f"there is no channel {channel_id}")
+        shown = channel.to_json() | {"permissions": "0"}
         self.resolved.setdefault("channels", {})[str(channel_id)] = shown
 
     def add_role(self, role_id: int) -> None:
-        """Resolve a role."""
-        role = self._world.roles.get(role_id)
+        """Resolve a role of the guild."""
+        role = None if self._guild is None else self._guild.roles.get(role_id)
         if role is None:
             raise PlayError(f"there is no role {role_id}")
         self.resolved.setdefault("roles", {})[str(role_id)] = role.to_json()
+
+    def add_mentionable(self, entity_id: int) -> None:
+        """Resolve a person or a role."""
+        is_role = self._guild is not None and entity_id in self._guild.roles
+        (self.add_role if is_role else self.add_user)(entity_id)
 
     def add_attachment(self, attachment_id: int) -> None:
         """Resolve a file that was uploaded before."""
@@ -131,7 +139,7 @@ def checked(definition: Json, value: Any, resolver: Resolver) -> Any:  # noqa: A
         return value
     add = {
         USER: resolver.add_user,
-        MENTIONABLE: resolver.add_user,
+        MENTIONABLE: resolver.add_mentionable,
         CHANNEL: resolver.add_channel,
         ROLE: resolver.add_role,
         ATTACHMENT: resolver.add_attachment,

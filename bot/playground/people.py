@@ -1,6 +1,7 @@
-"""Who lives in the playground: people, the bot, roles, and faces drawn for them.
+"""Who lives in the playground: people, the bot, and faces drawn for them.
 
-Promises Discord's own JSON for users and roles, and avatars that need no network.
+Promises Discord's own JSON for users, and avatars that need no network. What somebody is in a
+guild is the guild's to know.
 """
 
 from __future__ import annotations
@@ -11,22 +12,21 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-from bot.playground.permissions import Permission
 from bot.playground.wire import Json
 
 FACE_SIZE = 128
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Person:
-    """Somebody with an account; `bot` marks the bot's own."""
+    """Somebody with an account; `bot` marks the bot's own, `locale` is their client's language."""
 
     id: int
     name: str
     display_name: str
     colour: tuple[int, int, int]
-    roles: tuple[int, ...] = ()
     bot: bool = False
+    locale: str = "en-US"
 
     @property
     def avatar(self) -> str:
@@ -51,42 +51,6 @@ class Person:
             "bot": self.bot,
             "system": False,
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Role:
-    """A role of the guild."""
-
-    id: int
-    name: str
-    permissions: Permission
-    position: int
-    colour: int = 0
-    bot_id: int | None = None
-
-    def to_json(self) -> Json:
-        """Return Discord's role object."""
-        role: Json = {
-            "id": str(self.id),
-            "name": self.name,
-            "permissions": str(int(self.permissions)),
-            "position": self.position,
-            "color": self.colour,
-            "colors": {
-                "primary_color": self.colour,
-                "secondary_color": None,
-                "tertiary_color": None,
-            },
-            "hoist": False,
-            "managed": self.bot_id is not None,
-            "mentionable": False,
-            "icon": None,
-            "unicode_emoji": None,
-            "flags": 0,
-        }
-        if self.bot_id is not None:
-            role["tags"] = {"bot_id": str(self.bot_id)}
-        return role
 
 
 def draw_face(person: Person) -> bytes:

@@ -13,14 +13,22 @@ from typing import Any
 
 from bot.playground.cdn import Upload
 from bot.playground.components import as_given_back
-from bot.playground.ledger import EPHEMERAL, LOADING, MessageRecord, PlayInteraction
+from bot.playground.guilds import Channel
+from bot.playground.ledger import (
+    EPHEMERAL,
+    LOADING,
+    SUPPRESS_EMBEDS,
+    MessageRecord,
+    PlayInteraction,
+)
 from bot.playground.people import Person
 from bot.playground.permissions import Permission
 from bot.playground.wire import Json, iso
-from bot.playground.world import Channel, World
+from bot.playground.world import World
 
 REPLY = 19
 COMMAND_RESPONSE = 20
+CONTEXT_RESPONSE = 23
 EMBED_PICTURES = ("image", "thumbnail")
 MEDIA_KEYS = ("url", "proxy_url", "width", "height", "content_type")
 
@@ -75,35 +83,48 @@ class Renderer:
             "id": str(interaction.id),
             "type": interaction.type,
             "user": user,
-            "authorizing_integration_owners": {"0": str(self._world.guild_id)},
+            "authorizing_integration_owners": interaction.payload["authorizing_integration_owners"],
         }
         origin: Json = {"application_id": application_id, "webhook_id": application_id}
         if interaction.type == 2:
-            name = interaction.payload["data"]["name"]
+            used = interaction.payload["data"]
+            name = used["name"]
             origin["interaction"] = {
                 "id": str(interaction.id),
                 "type": 2,
                 "name": name,
                 "user": user,
             }
-            origin["type"] = COMMAND_RESPONSE
+            origin["type"] = COMMAND_RESPONSE if used["type"] == 1 else CONTEXT_RESPONSE
+            if "target_id" in used:
+                metadata |= self._target(used)
         elif interaction.type == 3:
             metadata["interacted_message_id"] = str(interaction.source_message_id)
         elif interaction.type == 5:
-            trigger = {key: metadata[key] for key in metadata if key != "type"} | {"type": 2}
-            metadata["triggering_interaction_metadata"] = trigger
+            source = interaction.source_message_id
+            came_from: Json = {"type": 2}
+            if source is not None:
+                came_from = {"type": 3, "interacted_message_id": str(source)}
+            metadata["triggering_interaction_metadata"] = metadata | came_from
         if interaction.message_id is not None:
             metadata["original_response_message_id"] = str(interaction.message_id)
         return origin | {"interaction_metadata": metadata}
 
+    def _target(self, used: Json) -> Json:
+        """Return what a command of a menu was used on."""
+        if used["type"] == 3:
+            return {"target_message_id": used["target_id"]}
+        return {"target_user": self._world.person(int(used["target_id"])).to_json()}
+
     def refer(self, data: Json, reference: MessageRecord) -> None:
         data["type"] = REPLY
-        data["message_reference"] = {
+        place: Json = {
             "type": 0,
             "channel_id": str(reference.channel_id),
             "message_id": str(reference.id),
-            "guild_id": str(self._world.guild_id),
         }
+        guild = self._world.channel(reference.channel_id).guild
+        data["message_reference"] = place | ({} if guild is None else {"guild_id": str(guild.id)})
         quoted = as_seen(reference.data)
         data["referenced_message"] = {
             key: value for key, value in quoted.items() if key != "referenced_message"
@@ -191,7 +212,17 @@ def as_seen(data: Json) -> Json:
         ]
         if not shown["reactions"]:
             del shown["reactions"]
-    shown["embeds"] = [seen_embed(embed) for embed in shown["embeds"]]
+    # Suppressed embeds are kept, for the flag may go again, but nobody is told of them.
+    hidden = shown["flags"] & SUPPRESS_EMBEDS
+    shown["embeds"] = [] if hidden else [seen_embed(embed) for embed in shown["embeds"]]
+    return shown
+
+
+def as_seen_by(data: Json, user_id: int) -> Json:
+    """Return a message as somebody's own client shows it: `me` is theirs, not the bot's."""
+    shown = as_seen(data)
+    for item, whole in zip(shown.get("reactions", []), data.get("reactions", []), strict=False):
+        item["me"] = str(user_id) in whole["users"]
     return shown
 
 

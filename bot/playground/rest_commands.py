@@ -5,17 +5,12 @@ Promises Discord's limits on names, options and choices, and ids that stay when 
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
+from bot.playground.command_forms import check_command, check_commands
 from bot.playground.errors import Problems, Refusal
 from bot.playground.ratelimits import Limit
 from bot.playground.rest import Answer, Call, Route
 from bot.playground.wire import Json
 from bot.playground.world import World
-
-NAME = re.compile(r"[-_'\w]{1,32}")
-MENUS = (2, 3)
 
 
 class CommandRoutes:
@@ -43,8 +38,11 @@ class CommandRoutes:
         return found
 
     async def all(self, call: Call) -> Answer:
-        """List the commands of a scope."""
-        return Answer(self._world.commands.get(self._scope(call), []))
+        """List the commands of a scope; their translations only to those who ask for them."""
+        found = self._world.commands.get(self._scope(call), [])
+        if call.flag("with_localizations"):
+            return Answer(found)
+        return Answer([untranslated(command) for command in found])
 
     async def get(self, call: Call) -> Answer:
         """Get one command."""
@@ -60,12 +58,7 @@ class CommandRoutes:
         for kind, most in ((1, 100), (2, 15), (3, 15)):
             if sum(item.get("type", 1) == kind for item in listed) > most:
                 problems.add("_", "APPLICATION_COMMAND_TOO_MANY", f"At most {most} of type {kind}.")
-        names = [(item.get("type") or 1, item.get("name")) for item in listed]
-        for index, item in enumerate(listed):
-            if names.index(names[index]) != index:
-                code = "APPLICATION_COMMANDS_DUPLICATE_NAME"
-                problems.add(str(index), code, "Application command names must be unique")
-            check_command(problems, item, str(index))
+        check_commands(problems, listed)
         problems.check()
         self._put(scope, [self._complete(scope, item) for item in listed])
         return Answer(self._world.commands[scope])
@@ -93,9 +86,10 @@ class CommandRoutes:
             raise Refusal.UNKNOWN_APPLICATION.error()
         if "guild_id" not in call.params:
             return None
-        if call.number("guild_id") != self._world.guild_id or not self._world.bot_in_guild:
+        guild_id = call.number("guild_id")
+        if all(guild.id != guild_id for guild in self._world.bot_guilds):
             raise Refusal.MISSING_ACCESS.error()
-        return self._world.guild_id
+        return guild_id
 
     def _find(self, call: Call) -> Json:
         for command in self._world.commands.get(self._scope(call), []):
@@ -105,9 +99,7 @@ class CommandRoutes:
 
     def _put(self, scope: int | None, commands: list[Json]) -> None:
         self._world.commands[scope] = commands
-        for observer in self._world.observers:
-            observer.commands_changed()
-        self._world.ledger.changed()
+        self._world.tell(lambda observer: observer.commands_changed())
 
     def _complete(self, scope: int | None, item: Json) -> Json:
         kind = int(item.get("type") or 1)
@@ -151,53 +143,10 @@ def shown_option(option: Json) -> Json:
     return shown
 
 
-def check_command(problems: Problems, item: Json, path: str) -> None:
-    """Note what Discord refuses in a command."""
-    menu = item.get("type") in MENUS
-    name = item.get("name") or ""
-    if menu and not 1 <= len(name) <= 32:
-        problems.add(f"{path}.name", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 32 in length.")
-    if not menu:
-        check_name(problems, name, f"{path}.name")
-        check_description(problems, item.get("description"), f"{path}.description")
-    check_options(problems, item.get("options") or [], path)
-
-
-def check_options(problems: Problems, options: list[Json], path: str) -> None:
-    """Note what Discord refuses in options, subcommands included."""
-    problems.too_many(f"{path}.options", options, 25)
-    names: list[Any] = [option.get("name") for option in options]
-    optional_seen = False
-    for index, option in enumerate(options):
-        where = f"{path}.options.{index}"
-        check_name(problems, option.get("name") or "", f"{where}.name")
-        check_description(problems, option.get("description"), f"{where}.description")
-        if names.index(option.get("name")) != index:
-            code = "APPLICATION_COMMAND_OPTIONS_NAME_DUPLICATE"
-            problems.add(f"{where}.name", code, "Option names must be unique")
-        if option.get("required") and optional_seen:
-            code = "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID"
-            problems.add(where, code, "Required options must be placed before optional options")
-        optional_seen = optional_seen or not option.get("required")
-        choices = option.get("choices") or []
-        problems.too_many(f"{where}.choices", choices, 25)
-        for number, choice in enumerate(choices):
-            problems.too_long(f"{where}.choices.{number}.name", choice.get("name"), 100)
-            problems.too_long(f"{where}.choices.{number}.value", choice.get("value"), 100)
-        if choices and option.get("autocomplete"):
-            code = "APPLICATION_COMMAND_OPTIONS_CHOICES_AUTOCOMPLETE"
-            problems.add(where, code, "Choices and autocomplete are mutually exclusive")
-        check_options(problems, option.get("options") or [], where)
-
-
-def check_name(problems: Problems, name: str, path: str) -> None:
-    """Note a name that no slash command may have."""
-    if not NAME.fullmatch(name) or name != name.lower():
-        code = "APPLICATION_COMMAND_INVALID_NAME"
-        problems.add(path, code, "Command name is invalid")
-
-
-def check_description(problems: Problems, text: object, path: str) -> None:
-    """Note a description that is missing or too long."""
-    if not isinstance(text, str) or not 1 <= len(text) <= 100:
-        problems.add(path, "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
+def untranslated(item: Json) -> Json:
+    """Return a command, an option or a choice without its translations."""
+    shown = {key: value for key, value in item.items() if not key.endswith("_localizations")}
+    for key in ("options", "choices"):
+        if key in shown:
+            shown[key] = [untranslated(inner) for inner in shown[key]]
+    return shown

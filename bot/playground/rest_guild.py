@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 
 from bot.playground.errors import Refusal
+from bot.playground.guilds import Guild
 from bot.playground.ratelimits import Limit
 from bot.playground.rest import Answer, Call, Route
 from bot.playground.wire import Json
@@ -60,19 +61,20 @@ class GuildRoutes:
 
     async def guilds(self, call: Call) -> Answer:
         """List the bot's guilds."""
-        if not self._world.bot_in_guild:
-            return Answer([])
-        permissions = str(int(self._world.permissions(self._world.bot)))
-        guild: Json = {
-            "id": str(self._world.guild_id),
-            "name": self._world.guild_name,
-            "icon": None,
-            "banner": None,
-            "owner": False,
-            "permissions": permissions,
-            "features": [],
-        }
-        return Answer([guild])
+        world = self._world
+        found: list[Json] = [
+            {
+                "id": str(guild.id),
+                "name": guild.name,
+                "icon": None,
+                "banner": None,
+                "owner": False,
+                "permissions": str(int(guild.permissions(world.bot))),
+                "features": [],
+            }
+            for guild in world.bot_guilds
+        ]
+        return Answer(found)
 
     async def application(self, call: Call) -> Answer:
         """Get the bot's application with its owner."""
@@ -88,50 +90,46 @@ class GuildRoutes:
         return Answer({"url": self._gateway_url(), "shards": 1, "session_start_limit": limit})
 
     async def guild(self, call: Call) -> Answer:
-        """Get the guild."""
-        self._check(call)
-        guild = self._world.guild_json()
+        """Get a guild."""
+        guild = self._guild(call)
+        shown = guild.to_json()
         if call.flag("with_counts"):
-            everybody = len(self._world.accounts)
-            guild |= {
+            everybody = len(guild.members)
+            shown |= {
                 "approximate_member_count": everybody,
                 "approximate_presence_count": everybody,
             }
-        return Answer(guild)
+        return Answer(shown)
 
     async def channels(self, call: Call) -> Answer:
-        """List the guild's channels."""
-        self._check(call)
-        guild_id = self._world.guild_id
-        return Answer([item.to_json(guild_id) for item in self._world.guild_channels()])
+        """List a guild's channels."""
+        guild = self._guild(call)
+        return Answer([item.to_json() for item in self._world.guild_channels(guild)])
 
     async def members(self, call: Call) -> Answer:
         """List members after an id."""
-        self._check(call)
+        guild = self._guild(call)
         after = int(call.query.get("after", 0))
-        found = sorted(self._world.accounts, key=lambda person: person.id)
+        found = sorted(guild.accounts, key=lambda person: person.id)
         chosen = [person for person in found if person.id > after]
         limit = int(call.query.get("limit", 1))
-        return Answer([self._world.member_json(person) for person in chosen[:limit]])
+        return Answer([guild.member_json(person) for person in chosen[:limit]])
 
     async def member(self, call: Call) -> Answer:
         """Get one member."""
-        self._check(call)
-        wanted = call.number("user_id")
-        for person in self._world.accounts:
-            if person.id == wanted:
-                return Answer(self._world.member_json(person))
-        raise Refusal.UNKNOWN_MEMBER.error()
+        guild = self._guild(call)
+        member = guild.members.get(call.number("user_id"))
+        if member is None:
+            raise Refusal.UNKNOWN_MEMBER.error()
+        return Answer(guild.member_json(member.person))
 
     async def roles(self, call: Call) -> Answer:
-        """List the guild's roles."""
-        self._check(call)
-        return Answer([role.to_json() for role in self._world.roles.values()])
+        """List a guild's roles."""
+        return Answer([role.to_json() for role in self._guild(call).roles.values()])
 
     async def role(self, call: Call) -> Answer:
         """Get one role."""
-        self._check(call)
-        role = self._world.roles.get(call.number("role_id"))
+        role = self._guild(call).roles.get(call.number("role_id"))
         if role is None:
             raise Refusal.UNKNOWN_ROLE.error()
         return Answer(role.to_json())
@@ -141,11 +139,10 @@ class GuildRoutes:
         person = self._world.person(int(call.form()["recipient_id"]))
         if person.bot:
             raise Refusal.CANNOT_SEND_TO_USER.error()
-        return Answer(self._world.direct_messages(person).to_json(self._world.guild_id))
+        return Answer(self._world.direct_messages(person).to_json())
 
-    def _check(self, call: Call) -> None:
-        if call.number("guild_id") != self._world.guild_id or not self._world.bot_in_guild:
-            raise Refusal.UNKNOWN_GUILD.error()
+    def _guild(self, call: Call) -> Guild:
+        return self._world.guild(call.number("guild_id"))
 
     def _application(self) -> Json:
         world = self._world
@@ -166,7 +163,7 @@ class GuildRoutes:
             "interactions_endpoint_url": None,
             "role_connections_verification_url": None,
             "owner": world.owner.to_json(),
-            "approximate_guild_count": 1,
+            "approximate_guild_count": len(world.bot_guilds),
             "approximate_user_install_count": 0,
             "approximate_user_authorization_count": 0,
             "explicit_content_filter": 0,

@@ -1,20 +1,19 @@
-"""Routes of channels: messages, history, reactions, typing.
+"""Routes of channels: messages, history, typing.
 
 Promises Discord's permissions on each; the messages themselves are made in `messages`.
 """
 
 from __future__ import annotations
 
-from urllib.parse import unquote
-
 from bot.playground.errors import Problems, Refusal
+from bot.playground.guilds import Channel
 from bot.playground.ledger import MessageRecord
 from bot.playground.messages import Messages
 from bot.playground.permissions import Permission
 from bot.playground.ratelimits import Limit
 from bot.playground.rendering import Draft, as_seen
 from bot.playground.rest import Answer, Call, Route
-from bot.playground.world import Channel, World
+from bot.playground.world import World
 
 HISTORY_DEFAULT = 50
 
@@ -31,9 +30,7 @@ class MessageRoutes:
         channel = "/channels/{channel_id}"
         messages = f"{channel}/messages"
         message = f"{messages}/{{message_id}}"
-        reaction = f"{message}/reactions/{{emoji}}"
         reading = Limit(name="read messages", requests=5, window=1.0)
-        reacting = Limit(name="react", requests=1, window=0.25)
         posting = Limit(name="post message", requests=5, window=5.0)
         editing = Limit(name="edit message", requests=5, window=5.0)
         deleting = Limit(name="delete message", requests=5, window=1.0)
@@ -46,18 +43,13 @@ class MessageRoutes:
             Route(method="PATCH", template=message, handler=self.edit, limit=editing),
             Route(method="DELETE", template=message, handler=self.delete, limit=deleting),
             Route(method="POST", template=f"{channel}/typing", handler=self.typing, limit=typing),
-            Route(method="PUT", template=f"{reaction}/@me", handler=self.react, limit=reacting),
-            Route(
-                method="DELETE", template=f"{reaction}/@me", handler=self.unreact, limit=reacting
-            ),
-            Route(method="GET", template=reaction, handler=self.reactors, limit=reading),
         ]
 
     async def get_channel(self, call: Call) -> Answer:
         """Get a channel."""
         channel = self._world.channel(call.number("channel_id"))
         self._world.require(channel)
-        return Answer(channel.to_json(self._world.guild_id))
+        return Answer(channel.to_json())
 
     async def history(self, call: Call) -> Answer:
         """List messages, newest first; ephemeral ones are never listed."""
@@ -116,35 +108,6 @@ class MessageRoutes:
         self._world.require(channel, Permission.SEND_MESSAGES)
         return Answer()
 
-    async def react(self, call: Call) -> Answer:
-        """Add the bot's reaction."""
-        channel, record = self._find(call)
-        needed = (Permission.READ_MESSAGE_HISTORY, Permission.ADD_REACTIONS)
-        self._world.require(channel, *needed)
-        self._messages.react(record, self._world.bot, emoji_of(call), added=True)
-        return Answer()
-
-    async def unreact(self, call: Call) -> Answer:
-        """Take the bot's reaction back."""
-        _, record = self._find(call)
-        self._messages.react(record, self._world.bot, emoji_of(call), added=False)
-        return Answer()
-
-    async def reactors(self, call: Call) -> Answer:
-        """List who reacted with an emoji, by id."""
-        _, record = self._find(call)
-        name = emoji_of(call)
-        users = [
-            int(user_id)
-            for item in record.data.get("reactions", [])
-            if item["emoji"]["name"] == name
-            for user_id in item["users"]
-        ]
-        after = int(call.query.get("after", 0))
-        page = sorted(user_id for user_id in users if user_id > after)
-        limit = int(call.query.get("limit", 25))
-        return Answer([self._world.person(user_id).to_json() for user_id in page[:limit]])
-
     def _find(self, call: Call) -> tuple[Channel, MessageRecord]:
         channel = self._world.channel(call.number("channel_id"))
         return channel, self._world.message(channel.id, call.number("message_id"))
@@ -179,11 +142,3 @@ def window(found: list[MessageRecord], places: dict[str, int], limit: int) -> li
 def nonce_of(record: MessageRecord) -> dict[str, str]:
     """Return the nonce that the creator gets back."""
     return {} if record.nonce is None else {"nonce": record.nonce}
-
-
-def emoji_of(call: Call) -> str:
-    """Return the plain emoji of a path; custom ones do not exist here."""
-    name = unquote(call.params["emoji"])
-    if ":" in name or name.isascii():
-        raise Refusal.UNKNOWN_EMOJI.error()
-    return name

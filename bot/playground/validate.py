@@ -12,28 +12,29 @@ from typing import Any
 from bot.playground.cdn import Upload
 from bot.playground.components import check_components
 from bot.playground.errors import Problems, Refusal
-from bot.playground.ledger import EPHEMERAL
+from bot.playground.ledger import EPHEMERAL, SUPPRESS_EMBEDS
 from bot.playground.wire import Json
 
 CONTENT_LIMIT = 2000
 NONCE_LIMIT = 25
 FILES_LIMIT = 10
-FILE_SIZE_LIMIT = 10 * 1024 * 1024
 REQUEST_SIZE_LIMIT = 25 * 1024 * 1024
 EMBEDS_LIMIT = 10
 EMBED_TOTAL_LIMIT = 6000
 DESCRIPTION_LIMIT = 1024
-SUPPRESS_EMBEDS = 1 << 2
 SUPPRESS_NOTIFICATIONS = 1 << 12
 COMPONENTS_V2 = 1 << 15
 SETTABLE_FLAGS = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | COMPONENTS_V2 | EPHEMERAL
 
 
+def check_sizes(files: Sequence[Upload], most: int) -> None:
+    """Raise for a file above the limit."""
+    if any(len(upload.data) > most for upload in files):
+        raise Refusal.TOO_LARGE.error()
+
+
 def check_message(payload: Json, files: Sequence[Upload], *, v2: bool, prefix: str = "") -> None:
     """Raise for a message or an edit that is malformed; emptiness is another check."""
-    for upload in files:
-        if len(upload.data) > FILE_SIZE_LIMIT:
-            raise Refusal.TOO_LARGE.error()
     problems = Problems()
     content = payload.get("content")
     if content is not None and not isinstance(content, str):

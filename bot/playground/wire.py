@@ -85,6 +85,10 @@ class Snowflakes:
         self._clock = clock
         self._last = 0
 
+    def now(self) -> float:
+        """Return the moment that the next id will tell."""
+        return self._clock.now()
+
     def next(self) -> int:
         """Return a fresh id, larger than every earlier one."""
         moment = (int(self._clock.now() * 1000) - DISCORD_EPOCH_MS) << 22

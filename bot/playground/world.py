@@ -1,68 +1,25 @@
-"""The state of the playground's one guild: who is there, which channels, what was said.
+"""The state of the playground: who is there, which guilds and channels, what was said.
 
-Promises Discord's own JSON for each of them and tells its observers of every change.
-Never touches a socket; the gateway and the page are observers.
+Promises to tell its observers of every change. Never touches a socket; the gateway and the page
+are observers.
 """
 
 from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from bot.playground.errors import Refusal
+from bot.playground.founding import PLANS, make_channels, make_direct, make_guild, make_people
+from bot.playground.guilds import Channel, Guild
 from bot.playground.ledger import Ledger, MessageRecord, PlayInteraction
-from bot.playground.people import Person, Role
-from bot.playground.permissions import Overwrite, Permission, combine, everything, ordinary
-from bot.playground.wire import Clock, Json, Snowflakes, iso
+from bot.playground.people import Person
+from bot.playground.permissions import Permission, ordinary
+from bot.playground.wire import Clock, Json, Snowflakes
 
-TEXT_CHANNEL = 0
-DM_CHANNEL = 1
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Channel:
-    """A text channel of the guild, or the direct messages between the bot and one person."""
-
-    id: int
-    type: int
-    name: str
-    position: int = 0
-    topic: str | None = None
-    nsfw: bool = False
-    recipient: Person | None = None
-    overwrites: dict[int, Overwrite] = field(default_factory=dict)
-    last_message_id: int | None = None
-
-    def to_json(self, guild_id: int) -> Json:
-        """Return Discord's channel object."""
-        base: Json = {
-            "id": str(self.id),
-            "type": self.type,
-            "flags": 0,
-            "last_message_id": str(self.last_message_id) if self.last_message_id else None,
-        }
-        if self.recipient is not None:
-            return base | {"recipients": [self.recipient.to_json()]}
-        return base | {
-            "guild_id": str(guild_id),
-            "name": self.name,
-            "topic": self.topic,
-            "position": self.position,
-            "parent_id": None,
-            "nsfw": self.nsfw,
-            "rate_limit_per_user": 0,
-            "permission_overwrites": [
-                {
-                    "id": str(item.target_id),
-                    "type": item.kind,
-                    "allow": str(int(item.allow)),
-                    "deny": str(int(item.deny)),
-                }
-                for item in self.overwrites.values()
-            ],
-        }
+GUILD_CONTEXT, DM_CONTEXT = 0, 1
+FILE_SIZE_LIMIT = 10 * 1024 * 1024
 
 
 class Observer:
@@ -97,86 +54,62 @@ class Observer:
     def channel_changed(self, channel: Channel, event: str) -> None:
         """Hear of CHANNEL_CREATE, CHANNEL_UPDATE or CHANNEL_DELETE."""
 
-    def bot_kicked(self) -> None:
-        """Hear that the bot was removed from the guild."""
+    def reactions_cleared(self, record: MessageRecord, emoji: Json | None) -> None:
+        """Hear that every reaction, or every one with an emoji, was taken off a message."""
+
+    def member_changed(self, guild: Guild, person: Person, event: str) -> None:
+        """Hear of GUILD_MEMBER_ADD, GUILD_MEMBER_UPDATE or GUILD_MEMBER_REMOVE."""
+
+    def guild_changed(self, guild: Guild) -> None:
+        """Hear that a guild changed: its roles, its language."""
+
+    def locale_changed(self, person: Person) -> None:
+        """Hear that somebody changed the language of their client."""
+
+    def bot_kicked(self, guild: Guild) -> None:
+        """Hear that the bot was removed from a guild."""
 
 
 class World:
-    """One guild, two channels, three people and the bot."""
+    """A guild or two with their channels, three people and the bot."""
 
-    def __init__(self, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, clock: Clock, ledger: Ledger, *, guilds: int = 1) -> None:
+        if not 1 <= guilds <= len(PLANS):
+            raise ValueError(f"a playground has 1 to {len(PLANS)} guilds, not {guilds}")
         self.clock = clock
         self.ledger = ledger
         self.ids = Snowflakes(clock)
         self.observers: list[Observer] = []
-        self.guild_id = self.ids.next()
-        self.guild_name = "Easel playground"
-        self.created_at = clock.now()
-        self.bot_in_guild = True
+        # A guild's id is the id of its first role and older than all in it.
+        guild_ids = [self.ids.next() for _ in range(guilds)]
         self.application_id = self.ids.next()
         self.token = make_token(self.application_id)
-        self.roles = self._make_roles()
-        self.bot, self.people = self._make_people()
-        self.channels = {item.id: item for item in self._make_channels()}
-        self.commands: dict[int | None, list[Json]] = {}
-        self.presence: Json = {"status": "offline", "activities": []}
-
-    def _make_roles(self) -> dict[int, Role]:
-        admin = Permission.MANAGE_GUILD | Permission.MANAGE_MESSAGES | Permission.MANAGE_CHANNELS
-        least = ordinary() & ~Permission.USE_APPLICATION_COMMANDS
-        roles = [
-            Role(id=self.guild_id, name="@everyone", permissions=ordinary(), position=0),
-            Role(
-                id=self.ids.next(),
-                name="Easel",
-                permissions=least,
-                position=1,
-                bot_id=self.application_id,
-            ),
-            Role(
-                id=self.ids.next(),
-                name="Moderators",
-                permissions=admin,
-                position=2,
-                colour=0xE0A040,
-            ),
-        ]
-        return {role.id: role for role in roles}
-
-    def _make_people(self) -> tuple[Person, dict[str, Person]]:
-        _, of_bot, of_admin = self.roles
-        bot = Person(
+        self.people = make_people(self.ids)
+        self.bot = Person(
             id=self.application_id,
             name="Easel",
             display_name="Easel",
             colour=(88, 101, 242),
-            roles=(of_bot,),
             bot=True,
         )
-        looks = {"alice": (214, 84, 106), "bob": (58, 142, 132), "carol": (224, 160, 64)}
-        people = {
-            name: Person(
-                id=self.ids.next(),
-                name=name,
-                display_name=name.capitalize(),
-                colour=colour,
-                roles=(of_admin,) if name == "carol" else (),
-            )
-            for name, colour in looks.items()
-        }
-        return bot, people
+        self.guilds: dict[int, Guild] = {}
+        self.channels: dict[int, Channel] = {}
+        for plan, guild_id in zip(PLANS, guild_ids, strict=False):
+            guild = make_guild(plan, guild_id, self.ids, self.people, self.bot)
+            self.guilds[guild_id] = guild
+            self.channels |= {item.id: item for item in make_channels(plan, guild, self.ids)}
+        # Anybody can open the bot's direct messages at any time, whether the bot knows them or not.
+        for person in self.people.values():
+            channel = make_direct(person, self.ids)
+            self.channels[channel.id] = channel
+        self.commands: dict[int | None, list[Json]] = {}
+        self.presence: Json = {"status": "offline", "activities": []}
+        self.attachment_limit = FILE_SIZE_LIMIT
 
-    def _make_channels(self) -> list[Channel]:
-        topics = {
-            "easel": "Type /imagine and watch four pictures appear",
-            "gallery": "The ones worth keeping",
-        }
-        return [
-            Channel(
-                id=self.ids.next(), type=TEXT_CHANNEL, name=name, topic=topic, position=position
-            )
-            for position, (name, topic) in enumerate(topics.items())
-        ]
+    @property
+    def home(self) -> Guild:
+        """Return the first guild."""
+        return next(iter(self.guilds.values()))
 
     @property
     def accounts(self) -> list[Person]:
@@ -185,8 +118,13 @@ class World:
 
     @property
     def owner(self) -> Person:
-        """Return who owns the guild and the application."""
-        return self.people["carol"]
+        """Return who owns the application, and the first guild."""
+        return self.home.owner
+
+    @property
+    def bot_guilds(self) -> list[Guild]:
+        """Return the guilds that the bot is in."""
+        return [guild for guild in self.guilds.values() if self.bot.id in guild.members]
 
     def person(self, user_id: int) -> Person:
         """Find an account by its id."""
@@ -194,6 +132,13 @@ class World:
             if person.id == user_id:
                 return person
         raise Refusal.UNKNOWN_USER.error()
+
+    def guild(self, guild_id: int) -> Guild:
+        """Find a guild that the bot is in."""
+        guild = self.guilds.get(guild_id)
+        if guild is None or self.bot.id not in guild.members:
+            raise Refusal.UNKNOWN_GUILD.error()
+        return guild
 
     def channel(self, channel_id: int) -> Channel:
         """Find a channel by its id."""
@@ -215,124 +160,77 @@ class World:
         return record
 
     def direct_messages(self, person: Person) -> Channel:
-        """Return the channel between the bot and a person, opening it at first need."""
+        """Return the channel between the bot and a person."""
         for channel in self.channels.values():
             if channel.recipient is person:
                 return channel
-        channel = Channel(id=self.ids.next(), type=DM_CHANNEL, name=person.name, recipient=person)
-        self.channels[channel.id] = channel
-        self.tell_channel(channel, "CHANNEL_CREATE")
-        return channel
+        raise Refusal.CANNOT_SEND_TO_USER.error()
 
-    def permissions(self, person: Person, channel: Channel | None = None) -> Permission:
-        """Compute what somebody may do, in a channel or in the guild."""
-        if channel is not None and channel.recipient is not None:
-            return ordinary()
-        if person is self.owner:
-            return everything()
-        base = self.roles[self.guild_id].permissions
-        for role_id in person.roles:
-            base |= self.roles[role_id].permissions
-        overwrites = [] if channel is None else list(channel.overwrites.values())
-        roles = {self.guild_id, *person.roles}
-        return combine(base, overwrites, guild_id=self.guild_id, roles=roles, user=person.id)
+    def permissions(self, person: Person, channel: Channel) -> Permission:
+        """Compute what somebody may do in a channel."""
+        if channel.guild is not None:
+            return channel.permissions(person)
+        return ordinary() if person in (channel.recipient, self.bot) else Permission(0)
 
     def require(self, channel: Channel, *needed: Permission) -> None:
         """Raise unless the bot may do that in the channel."""
-        if channel.recipient is None and not self.bot_in_guild:
-            raise Refusal.MISSING_ACCESS.error()
-        if channel.recipient is not None and channel.overwrites:
-            raise Refusal.CANNOT_SEND_TO_USER.error()
+        if channel.recipient is not None:
+            if channel.overwrites:
+                raise Refusal.CANNOT_SEND_TO_USER.error()
+            if not any(channel.recipient.id in guild.members for guild in self.bot_guilds):
+                raise Refusal.NO_MUTUAL_GUILDS.error()
         granted = self.permissions(self.bot, channel)
         if Permission.VIEW_CHANNEL not in granted:
             raise Refusal.MISSING_ACCESS.error()
         if any(permission not in granted for permission in needed):
             raise Refusal.MISSING_PERMISSIONS.error()
 
-    def member_json(self, person: Person) -> Json:
-        """Return Discord's member object, with its user."""
-        return {
-            "user": person.to_json(),
-            "nick": None,
-            "avatar": None,
-            "banner": None,
-            "roles": [str(role_id) for role_id in person.roles],
-            "joined_at": iso(self.created_at),
-            "premium_since": None,
-            "communication_disabled_until": None,
-            "deaf": False,
-            "mute": False,
-            "pending": False,
-            "flags": 0,
-        }
+    def guild_channels(self, guild: Guild | None = None) -> list[Channel]:
+        """Return a guild's channels in their order; the first guild's when none is named."""
+        wanted = guild or self.home
+        return [item for item in self.channels.values() if item.guild is wanted]
 
-    def guild_json(self) -> Json:
-        """Return Discord's guild object, as the HTTP API gives it."""
-        return {
-            "id": str(self.guild_id),
-            "name": self.guild_name,
-            "owner_id": str(self.owner.id),
-            "roles": [role.to_json() for role in self.roles.values()],
-            "icon": None,
-            "description": None,
-            "home_header": None,
-            "splash": None,
-            "discovery_splash": None,
-            "features": [],
-            "banner": None,
-            "application_id": None,
-            "region": "deprecated",
-            "afk_channel_id": None,
-            "afk_timeout": 300,
-            "system_channel_id": None,
-            "system_channel_flags": 0,
-            "widget_enabled": False,
-            "widget_channel_id": None,
-            "verification_level": 0,
-            "default_message_notifications": 0,
-            "mfa_level": 0,
-            "explicit_content_filter": 0,
-            "max_presences": None,
-            "max_members": 500000,
-            "max_stage_video_channel_users": 50,
-            "max_video_channel_users": 25,
-            "vanity_url_code": None,
-            "premium_tier": 0,
-            "premium_subscription_count": 0,
-            "preferred_locale": "en-US",
-            "rules_channel_id": None,
-            "safety_alerts_channel_id": None,
-            "public_updates_channel_id": None,
-            "premium_progress_bar_enabled": False,
-            "nsfw": False,
-            "nsfw_level": 0,
-            "emojis": [],
-            "stickers": [],
-            "incidents_data": None,
-        }
+    def channels_of(self, person: Person) -> list[Channel]:
+        """Return the channels that somebody sees, those of guilds first."""
+        return [
+            item
+            for item in self.channels.values()
+            if Permission.VIEW_CHANNEL in self.permissions(person, item)
+        ]
 
-    def guild_channels(self) -> list[Channel]:
-        """Return the guild's channels in their order."""
-        return [item for item in self.channels.values() if item.recipient is None]
-
-    def commands_for(self, person: Person) -> list[Json]:
-        """Return the synced commands that somebody may use in the guild."""
-        granted = self.permissions(person)
-        synced = [*self.commands.get(None, []), *self.commands.get(self.guild_id, [])]
+    def commands_for(self, person: Person, channel: Channel) -> list[Json]:
+        """Return the synced commands that somebody is offered in a channel."""
+        if channel.guild is None:
+            return [item for item in self.commands.get(None, []) if in_context(item, DM_CONTEXT)]
+        if self.bot.id not in channel.guild.members:
+            return []
+        granted = channel.guild.permissions(person)
+        synced = [*self.commands.get(None, []), *self.commands.get(channel.guild.id, [])]
         return [
             command
             for command in synced
-            if (int(command["default_member_permissions"] or 0) & ~int(granted)) == 0
+            if in_context(command, GUILD_CONTEXT)
+            and (int(command["default_member_permissions"] or 0) & ~int(granted)) == 0
+            and (channel.nsfw or not command["nsfw"])
         ]
 
     def history(self, channel_id: int, user_id: int) -> Sequence[MessageRecord]:
         """Return what somebody sees in a channel, oldest first."""
         return [item for item in self.ledger.in_channel(channel_id) if item.seen_by(user_id)]
 
-    def tell_channel(self, channel: Channel, event: str) -> None:
-        """Tell every observer of a channel's change."""
+    def tell(self, what: Callable[[Observer], None]) -> None:
+        """Tell every observer of a change, and whoever waits for the ledger."""
         for observer in self.observers:
-            observer.channel_changed(channel, event)
+            what(observer)
+        self.ledger.changed()
+
+
+def in_context(command: Json, context: int) -> bool:
+    """Tell whether a command is offered in guilds (0) or in the bot's direct messages (1)."""
+    contexts = command.get("contexts")
+    if contexts is not None:
+        return context in contexts
+    return context == GUILD_CONTEXT or command.get("dm_permission", True) is not False
 
 
 def make_token(user_id: int) -> str:

@@ -14,6 +14,8 @@ import discord
 from discord import app_commands
 from PIL import Image
 
+from tests.browser.extras import InJapanese, extras
+
 JOBS = ("red heart", "cat face", "pizza")
 Press = discord.Interaction["Studio"]
 
@@ -131,6 +133,8 @@ class Studio(discord.Client):
         """Announce the commands."""
         for command in (self._imagine(), self._show(), self._board()):
             self.tree.add_command(command)
+        extras(self.tree)
+        await self.tree.set_translator(InJapanese())
         await self.tree.sync()
 
     def _imagine(self) -> app_commands.Command[discord.app_commands.Group, ..., None]:

@@ -83,11 +83,16 @@ async def test_a_command_that_needs_nothing_is_sent_at_once(visit: Visit, studio
     page = await visit()
     await composer(page).press_sequentially("/board")
     await page.keyboard.press("Enter")
+    await expect(messages(page).last).to_contain_text(re.compile(r"Alice\s*used\s*/board"))
+    await expect(composer(page)).to_have_value("")
+    assert studio.calls == [{"board": ""}]
+    # A name that was not typed to its end is chosen first, so that its options can be seen.
+    await composer(page).press_sequentially("/boa")
+    await page.keyboard.press("Enter")
     await expect(page.get_by_role("button", name="Add option note")).to_be_visible()
     await expect(option(page, "note")).to_have_count(0)
     await page.keyboard.press("Enter")
-    await expect(messages(page).last).to_contain_text(re.compile(r"Alice\s*used\s*/board"))
-    assert studio.calls == [{"board": ""}]
+    await expect(messages(page)).to_have_count(2)
 
 
 async def test_escape_and_backspace_leave_a_command(visit: Visit) -> None:
@@ -118,10 +123,10 @@ async def test_autocompletion_asks_the_bot(visit: Visit) -> None:
 
 async def test_an_example_fills_in_the_command(visit: Visit, studio: Studio) -> None:
     page = await visit()
-    await page.get_by_role("button", name="pizza").click()
-    await expect(option(page, "prompt")).to_have_value("pizza")
+    await page.get_by_role("button", name="panda").click()
+    await expect(option(page, "prompt")).to_have_value("panda")
     await page.keyboard.press("Enter")
-    await expect(messages(page).get_by_role("img", name="preview of pizza")).to_be_visible()
+    await expect(messages(page).get_by_role("img", name="preview of panda")).to_be_visible()
 
 
 async def test_a_button_waits_visibly_and_silence_is_a_failure(

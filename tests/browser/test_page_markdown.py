@@ -38,6 +38,10 @@ CASES = {
     "||a **b**||": "<span><span>a <strong>b</></></>",
     "<@1> <#2> </imagine:3>": "<span>@user1</> <button>#room2</> <button>/imagine</>",
     "[go](https://e.org/x) https://e.org/y.": "<a>go</> <a>https://e.org/y</>.",
+    "https://discord.com/channels/1/2/3": "<a>#room2 › message</>",
+    "<https://discord.com/channels/1/2/3> [go](https://discord.com/channels/1/2/3)": (
+        "<a>#room2 › message</> <a>go</>"
+    ),
     "[no](javascript:alert(1))": "[no](javascript:alert(1))",
     "# big\n> said\n- one\n- two\n-# small": (
         "<div>big</><blockquote>said</><ul><li>one</><li>two</></><div>small</>"

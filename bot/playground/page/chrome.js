@@ -34,9 +34,9 @@ export function drawer() {
   return { close: () => side.classList.contains("open") && set(false) };
 }
 
-/** Draw the channels ({label, value}); `unread` holds the ids of those with news. */
-export function drawChannels(channels, current, unread, open) {
-  const rows = channels.map((channel) => {
+/** Draw the channels by group; `unread` holds the ids of those with news. */
+export function drawChannels(groups, current, unread, open) {
+  const row = (channel) => {
     const here = channel.value === current;
     const news = unread.has(channel.value);
     const dot = news ? el("span", { class: "unread" }, el("span", { class: "unseen", text: "unread" })) : null;
@@ -45,12 +45,22 @@ export function drawChannels(channels, current, unread, open) {
       { type: "button", class: `channel ${news ? "has-news" : ""}`, "aria-current": here ? "page" : null },
       el("span", { class: "hash", "aria-hidden": "true", text: channel.label[0] }),
       el("span", { class: "channel-label", text: channel.label.slice(1) }),
+      channel.nsfw ? el("span", { class: "adult", title: "Age-restricted", text: "18+" }) : null,
       dot,
     );
     button.addEventListener("click", () => open(channel.value));
     return el("li", {}, button);
-  });
-  byId("channels").replaceChildren(...rows);
+  };
+  const title = (words) => (words ? [el("li", { class: "channel-group", text: words })] : []);
+  byId("channels").replaceChildren(...groups.flatMap((group) => [...title(group.title), ...group.rows.map(row)]));
+}
+
+/** Say above the messages what is special about a channel. */
+export function drawMarks(channel) {
+  const marks = [];
+  if (channel?.nsfw) marks.push(el("span", { class: "adult", text: "18+", title: "Age-restricted" }));
+  if (channel && !channel.bot_may_post) marks.push(el("span", { class: "adult", text: "the bot may not post", title: "It answers commands, but cannot write here of its own accord" }));
+  byId("marks").replaceChildren(...marks);
 }
 
 /** Draw the switch between people. */
@@ -112,7 +122,7 @@ export class Sending {
 
   /** Show a command as being sent; the answer's `done` and `fail` end it. */
   add(name, retry) {
-    const words = el("span", { class: "sending-words" }, "Sending ", el("span", { class: "above-command", text: `/${name}` }));
+    const words = el("span", { class: "sending-words" }, "Sending ", el("span", { class: "above-command", text: name }));
     const row = el("li", { class: "sending-row" }, spinner(), words);
     this.holder.append(row);
     this.onChange();
@@ -127,7 +137,7 @@ export class Sending {
       dismiss.addEventListener("click", done);
       row.className = "sending-row failure";
       row.setAttribute("role", "status");
-      const words = el("span", {}, el("span", { class: "above-command", text: `/${name}` }), ` · ${failureWords(text)}`);
+      const words = el("span", {}, el("span", { class: "above-command", text: name }), ` · ${failureWords(text)}`);
       row.replaceChildren(icon("warning"), words, again, dismiss);
       this.onChange();
     };

@@ -5,7 +5,7 @@
  * the hint line says what is wrong.
  */
 
-import { TYPE, wire } from "./commands.js";
+import { TYPE, optionCalled, wire } from "./commands.js";
 import { el, icon } from "./dom.js";
 import { optionField } from "./option_fields.js";
 
@@ -15,7 +15,7 @@ export class CommandForm {
   /** `host` is what the fields need, and submit(operation), cancel(text). */
   constructor(node, host) {
     this.node = node;
-    this.host = host;
+    this.host = { ...host, typed: (field) => this.#typed(field) };
     this.name = el("span", { class: "command-name" });
     this.chips = el("span", { class: "chips" });
     this.more = el("span", { class: "more" });
@@ -32,11 +32,12 @@ export class CommandForm {
     this.entry = entry;
     this.#fields = [];
     this.chips.replaceChildren();
-    this.name.textContent = `/${entry.name}`;
-    this.node.setAttribute("aria-label", `Command /${entry.name}`);
+    this.name.textContent = `/${entry.label}`;
+    this.node.setAttribute("aria-label", `Command /${entry.label}`);
     this.node.hidden = false;
     // Optional options wait to be asked for, so that Enter sends a command that needs nothing.
     const wanted = entry.options.filter((option) => option.required || values[option.name] !== undefined);
+    this.node.classList.toggle("bare", entry.options.length === 0);
     for (const option of wanted) this.#add(option, values[option.name]);
     this.#drawMore();
     this.host.hint(entry.description);
@@ -113,7 +114,29 @@ export class CommandForm {
     return field;
   }
 
+  /** "name:" as the last word begins that option; its own name in front of a value is dropped. */
+  #typed(field) {
+    const match = /(?:^|\s)(\S+):$/.exec(field.input.value);
+    const option = match && optionCalled(this.entry.options, match[1]);
+    if (!option) return false;
+    const before = field.input.value.slice(0, match.index).trim();
+    if (option === field.option) {
+      if (!before) field.input.value = "";
+      return false;
+    }
+    if (this.#fields.some((each) => each.option === option && !each.isEmpty)) return false;
+    field.input.value = before;
+    const next = this.#fields.find((each) => each.option === option) ?? this.#add(option);
+    next.born = { field, words: match[0] };
+    this.#drawMore();
+    if (next.ask) next.ask();
+    else next.focus();
+    return true;
+  }
+
   #remove(field) {
+    if (field.born) field.born.field.input.value += field.born.words;
+
     const index = this.#fields.indexOf(field);
     this.#fields.splice(index, 1);
     field.node.remove();
@@ -129,14 +152,14 @@ export class CommandForm {
   }
 
   #adder(option) {
-    const button = el("button", { type: "button", class: "add-option", title: option.description }, icon("plus"), el("span", { text: option.name }));
-    button.setAttribute("aria-label", `Add option ${option.name}`);
+    const button = el("button", { type: "button", class: "add-option", title: option.words }, icon("plus"), el("span", { text: option.label }));
+    button.setAttribute("aria-label", `Add option ${option.label}`);
     button.addEventListener("click", () => {
       const field = this.#add(option);
       this.#drawMore();
       field.focus();
     });
-    button.addEventListener("focus", () => this.host.hint(`${option.name} (optional): ${option.description}`));
+    button.addEventListener("focus", () => this.host.hint(`${option.label} (optional): ${option.words}`));
     return button;
   }
 
@@ -170,6 +193,6 @@ export class CommandForm {
 
   #backToText(event) {
     event.preventDefault();
-    this.host.cancel(`/${this.entry.name}`);
+    this.host.cancel(`/${this.entry.label}`);
   }
 }

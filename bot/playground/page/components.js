@@ -7,6 +7,7 @@
 
 import { cssColour } from "./embeds.js";
 import { el, icon, safeUrl, spinner } from "./dom.js";
+import { emojiFace } from "./emoji.js";
 import { markdown } from "./markdown.js";
 import { Picture } from "./media.js";
 import { SelectMenu } from "./select.js";
@@ -24,6 +25,8 @@ const BUILDERS = {
   2: button,
   3: menu,
   5: menu,
+  6: menu,
+  7: menu,
   8: menu,
   9: section,
   10: (part, hands, context) => el("div", { class: "text-display" }, markdown(part.content, context)),
@@ -42,7 +45,7 @@ function build(component, hands, context) {
 
 function button(part, hands) {
   const style = STYLES[part.style] ?? "secondary";
-  const face = [emoji(part.emoji), part.label ? el("span", { text: part.label }) : null];
+  const face = [emojiFace(part.emoji), part.label ? el("span", { text: part.label }) : null];
   const href = part.url ? safeUrl(part.url) : null;
   const name = part.label || part.emoji?.name || "Button";
   if (href) return el("a", { class: "press link", href, target: "_blank", rel: "noopener noreferrer" }, ...face, icon("open"));
@@ -62,11 +65,6 @@ function button(part, hands) {
   );
   node.addEventListener("click", () => hands.isBusy(part.custom_id) || hands.press(part));
   return node;
-}
-
-function emoji(part) {
-  if (!part?.name) return null;
-  return el("span", { class: "emoji", "aria-hidden": "true", text: part.id ? `:${part.name}:` : part.name });
 }
 
 /** String options come with the component; people and channels are those of this guild. */

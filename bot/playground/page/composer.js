@@ -5,8 +5,9 @@
  * pointer.
  */
 
-import { entries, search, typed } from "./commands.js";
+import { complete, entries, named, search, typed, wire } from "./commands.js";
 import { CommandForm } from "./command_form.js";
+import { displayName, el, icon } from "./dom.js";
 import { Suggest } from "./suggest.js";
 
 const LONGEST = 2000;
@@ -15,15 +16,17 @@ export class Composer {
   #entries = [];
   #last = null;
   #asked = null;
+  #answered = null;
 
   /**
-   * `hands`: slash(operation, retry), say(content), ask(operation, onChoices), upload(file), and
-   * guild with people() and channels(); slash and say tell whether there was a connection.
+   * `hands`: slash(operation, retry), say(content, replyTo), ask(operation, onChoices), upload(file), and
+   * guild with people(), channels() and roles(); slash and say tell whether there was a connection.
    */
   constructor(node, hands) {
     this.hands = hands;
     this.text = node.querySelector("#say");
     this.hintLine = node.querySelector("#composer-hint");
+    this.answerLine = node.querySelector("#answering");
     this.suggest = new Suggest(node.querySelector("#suggest"));
     this.form = new CommandForm(node.querySelector("#command"), this.#host());
     this.text.addEventListener("input", () => this.#typed());
@@ -58,6 +61,23 @@ export class Composer {
     this.#listCommands();
   }
 
+  /** Begin an answer to a message. */
+  answer(message) {
+    if (this.form.active) this.#toText("");
+    this.#answered = message.id;
+    const close = el("button", { type: "button", class: "quiet-link", "aria-label": "Do not reply" }, icon("close"));
+    close.addEventListener("click", () => this.#dropAnswer());
+    this.answerLine.replaceChildren(el("span", { text: `Replying to ${displayName(message.author, message.member)}` }), close);
+    this.answerLine.hidden = false;
+    this.text.focus();
+  }
+
+  /** Another channel: an answer has nothing to answer there. */
+  leave() {
+    this.#dropAnswer();
+    if (this.form.active) this.#toText("");
+  }
+
   focus() {
     if (this.form.active) this.form.focus();
     else this.text.focus();
@@ -70,7 +90,6 @@ export class Composer {
       upload: this.hands.upload,
       hint: (text, tone) => this.#hint(text, tone),
       ask: (field) => this.#ask(field),
-      changed: () => {},
       cancel: (text) => this.#toText(text),
       submit: (operation, snapshot) => this.#slash(operation, snapshot),
     };
@@ -100,8 +119,7 @@ export class Composer {
       this.#listCommands();
       return;
     }
-    const first = match.entry.options[0];
-    this.#begin(match.entry, match.rest.trim() && first ? { [first.name]: match.rest.trim() } : {});
+    this.#begin(match.entry, named(match.entry, match.rest));
   }
 
   #listCommands() {
@@ -114,8 +132,19 @@ export class Composer {
       title: "Commands",
       items: search(this.#entries, value.slice(1)).map((entry) => commandItem(entry)),
       none: this.#entries.length ? "No command fits." : "No commands yet: the bot has not announced any.",
-      pick: ({ entry }) => this.#begin(entry, {}),
+      pick: ({ entry }, key) => this.#pick(entry, key),
     });
+  }
+
+  /** Enter on a name that was typed to its end sends a command that needs nothing more. */
+  #pick(entry, key) {
+    if (key === "Enter" && complete([entry], this.text.value)) this.#slash(wire(entry, []), { entry, values: {} });
+    else this.#begin(entry, {});
+  }
+
+  #dropAnswer() {
+    this.#answered = null;
+    this.answerLine.hidden = true;
   }
 
   #key(event) {
@@ -123,6 +152,8 @@ export class Composer {
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.#send();
+    } else if (event.key === "Escape" && this.#answered) {
+      this.#dropAnswer();
     } else if (event.key === "Escape" && this.text.value) {
       this.#toText("");
     } else if (event.key === "ArrowUp" && !this.text.value && this.#last) {
@@ -139,9 +170,14 @@ export class Composer {
     const content = this.text.value.trim();
     if (!content) return;
     const problem = this.#problem(content);
-    if (problem) this.#hint(problem, "error");
-    else if (this.hands.say(content)) this.#toText("");
-    else this.#hint("Not connected. Your message is still here; try again in a moment.", "error");
+    if (problem) {
+      this.#hint(problem, "error");
+    } else if (this.hands.say(content, this.#answered)) {
+      this.#dropAnswer();
+      this.#toText("");
+    } else {
+      this.#hint("Not connected. Your message is still here; try again in a moment.", "error");
+    }
   }
 
   #problem(content) {
@@ -152,7 +188,7 @@ export class Composer {
 
   #slash(operation, snapshot) {
     const retry = () => this.#begin(snapshot.entry, snapshot.values);
-    if (!this.hands.slash(operation, snapshot.entry.name, retry)) {
+    if (!this.hands.slash(operation, snapshot.entry.label, retry)) {
       this.#hint("Not connected. The command is still here; try again in a moment.", "error");
       return;
     }
@@ -181,7 +217,7 @@ export class Composer {
     const take = (event, files) => {
       if (!files?.length || !this.form.active) return;
       event.preventDefault();
-      if (!this.form.takeFile(files[0])) this.#hint(`/${this.form.entry.name} takes no file.`, "error");
+      if (!this.form.takeFile(files[0])) this.#hint(`/${this.form.entry.label} takes no file.`, "error");
     };
     node.addEventListener("paste", (event) => take(event, event.clipboardData?.files));
     node.addEventListener("dragover", (event) => event.preventDefault());
@@ -190,6 +226,6 @@ export class Composer {
 }
 
 function commandItem(entry) {
-  const options = entry.options.map((option) => (option.required ? option.name : `${option.name}?`));
-  return { label: `/${entry.name}`, hint: options.join("  "), detail: entry.description, entry };
+  const options = entry.options.map((option) => (option.required ? option.label : `${option.label}?`));
+  return { label: `/${entry.label}`, hint: options.join("  "), detail: entry.description, entry };
 }

@@ -6,16 +6,18 @@
 
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { Sending, drawBanner, drawChannels, drawPeople, drawPresence, drawer, dressButtons } from "./chrome.js";
+import { Sending, drawBanner, drawChannels, drawMarks, drawPeople, drawPresence, drawer, dressButtons } from "./chrome.js";
 import { el } from "./dom.js";
+import { emojiFace } from "./emoji.js";
 import { Interactions } from "./interactions.js";
+import { Languages } from "./languages.js";
 import { Lightbox } from "./lightbox.js";
 import { refreshTimes } from "./markdown.js";
 import { MessageList } from "./messages.js";
 import { Modal } from "./modal.js";
 import { Room } from "./room.js";
 
-const EXAMPLES = [["❤️", "red heart"], ["🐱", "cat face"], ["🍕", "pizza"], ["🚀", "rocket"]];
+const EXAMPLES = [["❤️", "red heart"], ["🐱", "cat face"], ["🌻", "sunflower"], ["🐼", "panda"]];
 const byId = (id) => document.getElementById(id);
 
 class Page {
@@ -38,6 +40,7 @@ class Page {
     const parts = { viewport: byId("scroll"), list: byId("messages"), pill: byId("pill"), announcer: byId("announcer") };
     this.list = new MessageList(parts, this.context);
     this.composer = new Composer(byId("composer"), this.#composerHands());
+    this.languages = new Languages(byId("languages"), (locale) => this.connection.send({ op: "locale", channel_id: this.channelId, locale }));
     byId("examples").append(...EXAMPLES.map((example) => this.#example(...example)));
     setInterval(() => refreshTimes(byId("messages")), 5000);
     addEventListener("hashchange", () => this.#speakAs(personInAddress()));
@@ -54,11 +57,16 @@ class Page {
       channelName: (id) => this.room.channel(id)?.name,
       entityOptions: (type) => this.room.entityOptions(type),
       openChannel: (id) => this.#openChannel(id),
+      openMessage: (channelId, id) => this.#openMessage(channelId, id),
       openPicture: (pictures, index) => this.lightbox.open(pictures, index),
       fillCommand: (name) => this.composer.fill(name),
       jump: (id) => this.list.jump(id),
       press: (...press) => this.#press(...press),
       dismiss: (message) => this.#dismiss(message),
+      react: (message, emoji, added) => this.connection.send({ op: "react", message_id: message.id, emoji, added }),
+      reply: (message) => this.composer.answer(message),
+      menuCommands: (type) => this.room.commandsIn(this.channelId).filter((command) => command.type === type),
+      useMenu: (command, targetId) => this.#useMenu(command, targetId),
       upload: (file) => this.#upload(file),
     };
   }
@@ -66,12 +74,13 @@ class Page {
   #composerHands() {
     return {
       slash: (operation, name, retry) => this.#slash(operation, name, retry),
-      say: (content) => this.#say(content),
+      say: (content, replyTo) => this.#say(content, replyTo),
       ask: (operation, answer) => this.#ask(operation, answer),
       upload: (file) => this.#upload(file),
       guild: {
         people: () => this.room.everyone(),
-        channels: () => this.room.channelChoices(),
+        channels: () => this.room.entityOptions(8),
+        roles: () => this.room.roleChoices(),
       },
     };
   }
@@ -90,15 +99,21 @@ class Page {
 
   #slash(operation, name, retry) {
     if (!this.online) return false;
-    const shown = this.sending.add(name, retry);
+    const shown = this.sending.add(`/${name}`, retry);
     const whole = { op: "slash", channel_id: this.channelId, ...operation };
     this.interactions.begin(whole, (state, text) => (state === "ack" ? shown.done() : shown.fail(text)));
     this.list.toBottom();
     return true;
   }
 
-  #say(content) {
-    const sent = this.connection.send({ op: "say", channel_id: this.channelId, content });
+  #useMenu(command, targetId) {
+    const shown = this.sending.add(command.label, () => this.#useMenu(command, targetId));
+    const operation = { op: "menu", channel_id: this.channelId, name: command.name, target_id: targetId };
+    this.interactions.begin(operation, (state, text) => (state === "ack" ? shown.done() : shown.fail(text)));
+  }
+
+  #say(content, replyTo) {
+    const sent = this.connection.send({ op: "say", channel_id: this.channelId, content, reply_to: replyTo });
     if (sent) this.list.toBottom();
     return sent;
   }
@@ -126,7 +141,7 @@ class Page {
       message: () => this.#message(event.message),
       message_update: () => this.#updated(event.message),
       message_delete: () => this.#removed(event),
-      commands: () => this.composer.setCommands((this.room.commands = event.commands)),
+      commands: () => this.#commands(event),
       interaction: () => this.interactions.settle(event),
       modal: () => this.#openModal(event),
       autocomplete: () => this.#suggested(event),
@@ -148,10 +163,15 @@ class Page {
       this.unread.clear();
     }
     if (event.presence) this.presence = event.presence;
-    this.composer.setCommands(this.room.commands);
+    this.languages.show(event.me.locale);
     byId("guild-name").textContent = this.room.guild.name;
     this.#drawFrame();
     this.#drawChannel();
+  }
+
+  #commands(event) {
+    this.room.setCommands(event);
+    this.composer.setCommands(this.room.commandsIn(this.channelId));
   }
 
   #message(message) {
@@ -204,9 +224,11 @@ class Page {
     const title = channel ? this.room.channelTitle(channel) : "…";
     byId("channel-name").textContent = title;
     byId("channel-name").title = channel?.topic ?? "";
+    drawMarks(channel);
     document.title = `${title} · ${this.room.guild.name}`;
     this.composer.setPlaceholder(`Message ${title}, or / for commands`);
-    drawChannels(this.room.channelChoices(), this.channelId, this.unread, (id) => this.#openChannel(id));
+    this.composer.setCommands(this.room.commandsIn(this.channelId));
+    drawChannels(this.room.places(), this.channelId, this.unread, (id) => this.#openChannel(id));
     drawPeople(this.room.humans(), this.room.me, (person) => this.#switchTo(person));
     drawPresence(this.room.bot(), this.presence);
   }
@@ -221,8 +243,7 @@ class Page {
   }
 
   #example(emoji, prompt) {
-    const mark = el("span", { class: "emoji", "aria-hidden": "true", text: emoji });
-    const button = el("button", { type: "button", class: "example" }, mark, el("span", { text: prompt }));
+    const button = el("button", { type: "button", class: "example" }, emojiFace({ name: emoji }), el("span", { text: prompt }));
     button.addEventListener("click", () => this.composer.fill("imagine", { prompt }));
     return button;
   }
@@ -233,9 +254,15 @@ class Page {
     this.channelId = id;
     this.unread.delete(id);
     this.list.clear();
+    this.composer.leave();
     this.#drawFrame();
     this.#drawChannel();
     this.composer.focus();
+  }
+
+  #openMessage(channelId, id) {
+    this.#openChannel(channelId);
+    this.list.jump(id);
   }
 
   #switchTo(person) {

@@ -6,14 +6,16 @@
  */
 
 import { clock, el, moment, safeUrl } from "./dom.js";
+import { withEmoji } from "./emoji.js";
 
 const DEEPEST = 8;
+const MESSAGE = /^https?:\/\/(?:[a-z]+\.)?discord(?:app)?\.com\/channels\/(?:@me|\d+)\/(\d+)\/(\d+)\/?$/;
 
 /** Each inline rule: a pattern anchored at the cursor, and what to make of its match. */
 const INLINE = [
   [/^\\([^\p{L}\p{N}\s])/u, (match) => match[1]],
   [/^(`+)([^]*?[^`])\1(?!`)/, (match) => el("code", { text: match[2] })],
-  [/^<(https?:\/\/[^\s<>]+)>/, (match) => link(match[1], match[1])],
+  [/^<(https?:\/\/[^\s<>]+)>/, (match, context) => bareLink(match[1], context)],
   [/^<@!?(\d+)>/, (match, context) => mention(`@${context.userName(match[1])}`, match[1], context)],
   [/^<@&(\d+)>/, () => el("span", { class: "mention", text: "@role" })],
   [/^<#(\d+)>/, (match, context) => channelLink(match[1], context)],
@@ -21,7 +23,7 @@ const INLINE = [
   [/^<a?:(\w+):\d+>/, (match) => `:${match[1]}:`],
   [/^<t:(-?\d{1,13})(?::([tTdDfFR]))?>/, (match) => timestamp(Number(match[1]), match[2])],
   [/^\[((?:\\.|[^[\]\\])+)\]\(<?(https?:\/\/[^\s()<>]+)>?\)/, maskedLink],
-  [/^https?:\/\/[^\s<>]*[^\s<>.,:;"'\])!?*_|]/, (match) => link(match[0], match[0])],
+  [/^https?:\/\/[^\s<>]*[^\s<>.,:;"'\])!?*_|]/, (match, context) => bareLink(match[0], context)],
   [/^\*\*\*([^]+?)\*\*\*(?!\*)/, (match, context, deep) => wrap("strong", wrapInline("em", match[1], context, deep))],
   [/^\*\*([^]+?)\*\*(?!\*)/, (match, context, deep) => wrapInline("strong", match[1], context, deep)],
   [/^__([^]+?)__(?!_)/, (match, context, deep) => wrapInline("u", match[1], context, deep)],
@@ -116,7 +118,7 @@ function inline(text, context, deep) {
   const out = [];
   let plain = "";
   const flush = () => {
-    if (plain) out.push(plain);
+    if (plain) out.push(...withEmoji(plain));
     plain = "";
   };
   let rest = text;
@@ -157,8 +159,34 @@ function link(text, address) {
   return el("a", { href, target: "_blank", rel: "noopener noreferrer", title: href, text });
 }
 
+/** The address of a message here shows its channel, as in Discord. */
+function bareLink(address, context) {
+  const place = placeOf(address, context);
+  if (!place) return link(address, address);
+  const node = leading(link(`#${place.name} › message`, address), context);
+  node.classList.add("mention");
+  return node;
+}
+
+/** Let a link to a message here lead to it; all others open a new window. */
+function leading(node, context) {
+  const place = placeOf(node.href, context);
+  if (!place) return node;
+  node.addEventListener("click", (event) => {
+    event.preventDefault();
+    context.openMessage(place.channelId, place.id);
+  });
+  return node;
+}
+
+function placeOf(address, context) {
+  const [, channelId, id] = MESSAGE.exec(address ?? "") ?? [];
+  const name = channelId && context.channelName(channelId);
+  return name ? { channelId, id, name } : null;
+}
+
 function maskedLink(match, context, deep) {
-  const node = link("", match[2]);
+  const node = leading(link("", match[2]), context);
   if (typeof node === "string") return null;
   node.append(...inline(match[1].replace(/https?:\/\//g, ""), context, deep + 1));
   return node;

@@ -61,7 +61,8 @@ export class Picture {
   constructor(file, onOpen, widest = WIDEST, tallest = TALLEST) {
     this.limits = [widest, tallest];
     this.image = el("img", { decoding: "async", alt: "" });
-    this.node = el("button", { type: "button", class: "picture" }, this.image);
+    this.alt = el("span", { class: "alt-badge", "aria-hidden": "true", text: "ALT" });
+    this.node = el("button", { type: "button", class: "picture" }, this.image, this.alt);
     this.node.addEventListener("click", () => this.#press(onOpen));
     this.update(file);
   }
@@ -109,6 +110,8 @@ export class Picture {
     this.image.alt = file.description ?? "";
     this.node.style.setProperty("--width", `${width}px`);
     this.node.style.setProperty("--ratio", `${file.width} / ${file.height}`);
+    this.alt.hidden = !file.description;
+    this.alt.title = file.description ?? "";
     const name = file.description || file.filename || "Picture";
     const covered = isSpoiler(file) && !this.node.classList.contains("shown");
     this.node.classList.toggle("covered", covered);

@@ -11,10 +11,14 @@ import { embedCard } from "./embeds.js";
 import { failureWords } from "./interactions.js";
 import { markdown, plainText } from "./markdown.js";
 import { Media } from "./media.js";
+import { openMenu, openPerson, reactionChips, toolBar } from "./message_tools.js";
 
 const EPHEMERAL = 1 << 6;
 const LOADING = 1 << 7;
+const SILENT = 1 << 12;
 const LAYOUT = 1 << 15;
+// What a command of a menu is answered with; its name has no slash.
+const MENU_RESPONSE = 23;
 
 export const isEphemeral = (message) => Boolean((message.flags ?? 0) & EPHEMERAL);
 const isLoading = (message) => Boolean((message.flags ?? 0) & LOADING);
@@ -38,6 +42,8 @@ export class MessageView {
     const body = el("div", { class: "body" }, this.head, this.content, this.media.node, this.embeds, this.rows, this.reactions, this.failure, this.note);
     this.node = el("li", { class: "message", data: { messageId: message.id } }, this.above, this.gutter, body);
     this.update(message);
+    this.node.append(toolBar(this, context));
+    this.node.addEventListener("contextmenu", (event) => this.#menu(event));
   }
 
   get id() {
@@ -93,10 +99,12 @@ export class MessageView {
   #drawHead() {
     const { author, member } = this.message;
     const date = this.date;
-    const name = el("span", { class: `name ${author.bot ? "is-bot" : ""}`, text: displayName(author, member) });
+    const name = el("button", { type: "button", class: `name ${author.bot ? "is-bot" : ""}`, text: displayName(author, member) });
+    name.addEventListener("click", () => openPerson(author, name, this.context));
     const badge = author.bot ? el("span", { class: "badge", text: "BOT" }) : null;
     const when = (data) => el("time", { class: "when", datetime: date.toISOString(), title: moment(date), data, text: clock(date) });
-    this.head.replaceChildren(...[name, badge, when({ clock: "" })].filter(Boolean));
+    const silent = (this.message.flags ?? 0) & SILENT ? el("span", { class: "silent", title: "Sent silently", role: "img", "aria-label": "Sent silently" }, icon("silent")) : null;
+    this.head.replaceChildren(...[name, badge, when({ clock: "" }), silent].filter(Boolean));
     const small = el("time", { class: "small-when", "aria-hidden": "true", text: clock(date).split(" ").at(-1) });
     this.gutter.replaceChildren(avatar(author), small);
   }
@@ -137,11 +145,7 @@ export class MessageView {
   }
 
   #drawReactions() {
-    const reactions = this.message.reactions ?? [];
-    const chips = reactions.map(({ emoji, count }) => {
-      const face = el("span", { class: "emoji", text: emoji.id ? `:${emoji.name}:` : emoji.name });
-      return el("li", {}, face, el("span", { text: String(count) }));
-    });
+    const chips = reactionChips(this.message, this.context);
     this.reactions.replaceChildren(...chips);
     this.reactions.hidden = chips.length === 0;
   }
@@ -154,6 +158,13 @@ export class MessageView {
     const dismiss = el("button", { type: "button", class: "quiet-link", text: "Dismiss message" });
     dismiss.addEventListener("click", () => this.context.dismiss(this.message));
     this.note.replaceChildren(icon("eye"), el("span", { text: "Only you can see this" }), el("span", { "aria-hidden": "true", text: "·" }), dismiss);
+  }
+
+  /** A right click opens the menu, but text, pictures and links keep the browser's own. */
+  #menu(event) {
+    if (event.shiftKey || event.target.closest("a, img, input, textarea") || String(getSelection())) return;
+    event.preventDefault();
+    openMenu(this.message, { x: event.clientX, y: event.clientY }, this.context);
   }
 
   #isToMe() {
@@ -198,7 +209,8 @@ function fileNamed(address, attachments) {
 
 function usedCommand(message) {
   const used = message.interaction ?? message.interaction_metadata;
-  return used?.name && used.user ? { user: used.user, name: used.name } : null;
+  if (!used?.name || !used.user) return null;
+  return { user: used.user, name: message.type === MENU_RESPONSE ? used.name : `/${used.name}` };
 }
 
 function commandLine({ user, name }) {
@@ -206,7 +218,7 @@ function commandLine({ user, name }) {
     avatar(user, "tiny"),
     el("span", { class: "above-name", text: displayName(user) }),
     el("span", { text: "used" }),
-    el("span", { class: "above-command", text: `/${name}` }),
+    el("span", { class: "above-command", text: name }),
   ];
 }
 

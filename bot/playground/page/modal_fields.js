@@ -5,10 +5,12 @@
  * what is wrong under the field and answers whether all is well.
  */
 
-import { el } from "./dom.js";
+import { el, icon, safeUrl, spinner } from "./dom.js";
+import { fileSize } from "./media.js";
 import { SelectMenu } from "./select.js";
 
 const PARAGRAPH = 2;
+const RADIOS = 21;
 const LONG = 500;
 let count = 0;
 
@@ -18,11 +20,12 @@ export function modalField(part, label, context) {
     3: choiceField,
     4: textField,
     5: choiceField,
+    6: choiceField,
     7: choiceField,
     8: choiceField,
     19: fileField,
-    21: radioField,
-    22: choiceField,
+    21: groupField,
+    22: groupField,
     23: tickField,
   };
   return makers[part.type]?.(part, label, context) ?? null;
@@ -64,7 +67,7 @@ function textProblem(value, part, label, most) {
 
 function choiceField(part, label, context) {
   const id = nextId();
-  const options = [5, 7, 8].includes(part.type) ? context.entityOptions(part.type) : part.options;
+  const options = [5, 6, 7, 8].includes(part.type) ? context.entityOptions(part.type) : part.options;
   const menu = new SelectMenu({ ...part, options }, { onChoose: () => say(""), label });
   menu.opener.id = id;
   const { line, say } = errorLine(menu.opener);
@@ -80,10 +83,40 @@ function choiceField(part, label, context) {
   };
 }
 
-/** One of several, as a menu; its value is a word, not a list. */
-function radioField(part, label, context) {
-  const field = choiceField({ ...part, min_values: 1, max_values: 1 }, label, context);
-  return { ...field, value: () => field.value()[0] ?? null };
+/** One of several (its value is a word) or some of several (a list). */
+function groupField(part, label) {
+  const id = nextId();
+  const one = part.type === RADIOS;
+  const boxes = part.options.map((option, index) => {
+    const input = el("input", { id: index ? null : id, type: one ? "radio" : "checkbox", name: id, value: option.value, class: "tick-field" });
+    input.checked = Boolean(option.default);
+    return input;
+  });
+  const rows = part.options.map((option, index) => {
+    const words = el("span", { class: "row-words" }, el("span", { text: option.label }), option.description ? el("span", { class: "row-detail", text: option.description }) : null);
+    return el("label", { class: "tick-row" }, boxes[index], words);
+  });
+  const node = el("div", { class: "tick-rows", role: one ? "radiogroup" : "group", "aria-label": label }, rows);
+  const { line, say } = errorLine(node);
+  node.addEventListener("change", () => say(""));
+  const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
+  const needed = part.required !== false;
+  const least = one ? Number(needed) : (part.min_values ?? Number(needed));
+  const most = one ? 1 : (part.max_values ?? boxes.length);
+  const problem = () => {
+    const count = chosen().length;
+    if (count < least && (count || needed)) return `Choose at least ${least}.`;
+    return count > most ? `Choose at most ${most}.` : "";
+  };
+  return {
+    id,
+    customId: part.custom_id,
+    node,
+    error: line,
+    value: () => (one ? (chosen()[0] ?? null) : chosen()),
+    focus: () => (boxes.find((box) => box.checked) ?? boxes[0]).focus(),
+    check: () => say(problem()),
+  };
 }
 
 function tickField(part, label) {
@@ -96,34 +129,57 @@ function tickField(part, label) {
   return { id, customId: part.custom_id, node, error: line, value: () => input.checked, focus: () => input.focus(), check: () => say("") };
 }
 
+/** Files, uploaded as soon as they are chosen or dropped. */
 function fileField(part, label, context) {
   const id = nextId();
+  const most = part.max_values ?? 1;
+  const least = part.required === false ? 0 : Math.max(1, part.min_values ?? 1);
   let uploads = [];
-  const input = el("input", { id, type: "file", multiple: (part.max_values ?? 1) > 1 });
-  const { line, say } = errorLine(input);
   let busy = false;
-  input.addEventListener("change", async () => {
+  const input = el("input", { id, type: "file", class: "file-input", multiple: most > 1 });
+  const face = el("span", { class: "drop-face" });
+  const node = el("label", { class: "drop" }, input, face);
+  const { line, say } = errorLine(input);
+  const draw = (...parts) => face.replaceChildren(...parts);
+  const invite = () => draw(icon("plus"), el("span", { text: most > 1 ? `Choose up to ${most} files` : "Choose a file" }));
+  const take = async (files) => {
+    const chosen = [...files].slice(0, most);
     busy = true;
+    uploads = [];
     say("");
+    draw(spinner(), el("span", { text: `Uploading ${chosen.map((file) => file.name).join(", ")}` }));
     try {
-      uploads = await Promise.all([...input.files].slice(0, part.max_values ?? 1).map((file) => context.upload(file)));
+      uploads = await Promise.all(chosen.map((file) => context.upload(file)));
+      draw(...uploads.map(uploaded));
     } catch (error) {
-      uploads = [];
+      invite();
       say(error.message);
     }
     busy = false;
+  };
+  input.addEventListener("change", () => input.files.length && take(input.files));
+  node.addEventListener("dragover", (event) => event.preventDefault());
+  node.addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (event.dataTransfer.files.length) take(event.dataTransfer.files);
   });
-  const least = part.required === false ? 0 : Math.max(1, part.min_values ?? 1);
+  invite();
   const problem = () => (busy ? "The file is still on its way." : uploads.length < least ? "Choose a file." : "");
   return {
     id,
     customId: part.custom_id,
-    node: el("div", { class: "text-field" }, input),
+    node,
     error: line,
     value: () => uploads.map((file) => file.id),
     focus: () => input.focus(),
     check: () => say(problem()),
   };
+}
+
+function uploaded(file) {
+  const url = file.width ? safeUrl(file.url) : null;
+  const face = url ? el("img", { src: url, alt: "", width: 40, height: 40 }) : icon("file");
+  return el("span", { class: "uploaded" }, face, el("span", { text: `${file.filename} · ${fileSize(file.size)}` }));
 }
 
 const nextId = () => `field-${(count += 1)}`;

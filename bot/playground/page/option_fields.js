@@ -2,7 +2,8 @@
  * One chip for each option of the command being written: typed text, a choice, or a file.
  *
  * Promise: `result()` is `{value}`, `{}` for an optional one left empty, or `{error}`.
- * `host` gives: suggest, ask(field) for autocompletion, upload(file), hint(text), guild, changed().
+ * `host` gives: suggest, ask(field) for autocompletion, upload(file), hint(text), guild, and
+ * typed(field), which is true when what was typed began another option.
  */
 
 import { TYPE, fixedChoices, read } from "./commands.js";
@@ -22,14 +23,14 @@ class Field {
   constructor(option, host) {
     this.option = option;
     this.host = host;
-    this.name = el("span", { class: "chip-name", text: option.name });
+    this.name = el("span", { class: "chip-name", text: option.label });
     this.node = el("label", { class: "chip" }, this.name);
   }
 
   /** Watch the input that the chip wraps. */
   adopt(input) {
     this.input = input;
-    input.setAttribute("aria-label", this.option.name);
+    input.setAttribute("aria-label", this.option.label);
     input.setAttribute("aria-describedby", "composer-hint");
     input.setAttribute("aria-required", String(Boolean(this.option.required)));
     input.addEventListener("focus", () => this.focused());
@@ -47,8 +48,8 @@ class Field {
 
   /** What the option is for, in the bot's words. */
   words() {
-    const { name, description, required } = this.option;
-    return `${name}${required ? "" : " (optional)"}: ${description}`;
+    const { label, words, required } = this.option;
+    return `${label}${required ? "" : " (optional)"}: ${words}`;
   }
 
   get isEmpty() {
@@ -82,9 +83,10 @@ class TextField extends Field {
   typed() {
     // One option is one line, also when several were pasted.
     if (this.input.value.includes("\n")) this.input.value = this.input.value.replace(/\s*\n\s*/g, " ");
+    if (!this.input.value.trim()) this.input.value = "";
     this.forgive();
+    if (this.host.typed(this)) return;
     this.focused();
-    this.host.changed();
   }
 
   set(value) {
@@ -106,7 +108,7 @@ class ChoiceField extends Field {
     this.input.addEventListener("input", () => {
       this.#chosen = null;
       this.forgive();
-      this.#list();
+      if (!this.host.typed(this)) this.#list();
     });
     this.input.addEventListener("click", () => this.host.suggest.isOpen || this.#list());
   }
@@ -126,10 +128,7 @@ class ChoiceField extends Field {
       items,
       active,
       none: "Nothing in the list fits.",
-      pick: (item) => {
-        this.#take(item);
-        this.host.changed();
-      },
+      pick: (item) => this.#take(item),
     });
   }
 
@@ -140,7 +139,9 @@ class ChoiceField extends Field {
   }
 
   set(value) {
-    const item = fixedChoices(this.option, this.host.guild).find((choice) => choice.value === value);
+    const words = String(value).toLowerCase();
+    const all = fixedChoices(this.option, this.host.guild);
+    const item = all.find((choice) => choice.value === value) ?? all.find((choice) => choice.label.toLowerCase() === words);
     if (item) this.#take(item);
   }
 
@@ -149,7 +150,7 @@ class ChoiceField extends Field {
     if (!words) return read(this.option, "");
     const all = fixedChoices(this.option, this.host.guild);
     const item = this.#chosen ?? all.find((choice) => choice.label.toLowerCase() === words);
-    return item ? { value: item.value } : { error: `${this.option.name}: choose one of the list.` };
+    return item ? { value: item.value } : { error: `${this.option.label}: choose one of the list.` };
   }
 }
 
@@ -185,7 +186,6 @@ class AskingField extends TextField {
       pick: (item) => {
         this.#picked = item;
         this.input.value = item.label;
-        this.host.changed();
       },
     });
   }
@@ -245,9 +245,15 @@ class FileField extends Field {
     // A file cannot be filled in from elsewhere.
   }
 
+  /** Let the reader choose a file at once; where the browser forbids that, the chip waits. */
+  ask() {
+    this.focus();
+    if (navigator.userActivation?.isActive) this.input.click();
+  }
+
   result() {
     if (this.#state === "ready") return { value: this.#upload.id };
     if (this.#state === "uploading") return { error: "The file is still on its way." };
-    return this.option.required || this.#state === "failed" ? { error: `${this.option.name}: choose a file.` } : {};
+    return this.option.required || this.#state === "failed" ? { error: `${this.option.label}: choose a file.` } : {};
   }
 }

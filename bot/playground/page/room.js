@@ -5,13 +5,19 @@
  */
 
 import { compareIds, displayName } from "./dom.js";
+import { translated } from "./locales.js";
+
+const DIRECT = 1;
 
 export class Room {
   me = null;
   guild = null;
   channels = [];
-  commands = [];
   people = [];
+  guilds = [];
+  roles = [];
+  #commands = [];
+  #offered = {};
   #users = new Map();
   #messages = new Map();
 
@@ -20,14 +26,29 @@ export class Room {
     this.me = event.me;
     this.guild = event.guild;
     this.channels = event.channels;
-    this.commands = event.commands ?? [];
+    this.guilds = event.guilds ?? [event.guild];
+    this.roles = event.roles ?? [];
     this.people = event.people ?? [];
+    this.setCommands(event);
     this.#messages = new Map();
     for (const user of [event.me, event.bot, ...this.people]) this.#know(user);
     for (const [channelId, messages] of Object.entries(event.messages ?? {})) {
       this.#messages.set(channelId, new Map());
       for (const message of messages) this.put(message);
     }
+  }
+
+  /** Take the commands, and which of them are offered in which channel. */
+  setCommands({ commands, offered }) {
+    this.#commands = commands ?? [];
+    this.#offered = offered ?? {};
+  }
+
+  /** The commands offered in a channel, in the reader's language. */
+  commandsIn(channelId) {
+    const ids = new Set(this.#offered[channelId] ?? []);
+    const locale = this.me?.locale ?? "en-US";
+    return this.#commands.filter((command) => ids.has(command.id)).map((command) => translated(command, locale));
   }
 
   /** Keep a message, new or edited. */
@@ -48,7 +69,7 @@ export class Room {
 
   /** "#studio", or "@easel" for a conversation with the bot alone. */
   channelTitle(channel) {
-    return channel.type === 1 ? `@${displayName(this.bot() ?? { username: "bot" })}` : `#${channel.name}`;
+    return channel.type === DIRECT ? `@${displayName(this.bot() ?? { username: "bot" })}` : `#${channel.name}`;
   }
 
   channel(id) {
@@ -73,14 +94,32 @@ export class Room {
     return [...this.#users.values()].map((user) => ({ label: displayName(user), value: user.id }));
   }
 
+  /** The channels as the side shows them: each guild's under its name, then direct messages. */
+  places() {
+    const row = (channel) => ({ label: this.channelTitle(channel), value: channel.id, nsfw: channel.nsfw });
+    const groups = this.guilds.map((guild) => ({
+      title: this.guilds.length > 1 ? guild.name : "",
+      rows: this.channels.filter((channel) => channel.guild_id === guild.id).map(row),
+    }));
+    const direct = this.channels.filter((channel) => channel.type === DIRECT).map(row);
+    return [...groups, { title: "Direct messages", rows: direct }].filter((group) => group.rows.length);
+  }
+
   /** Every channel, for an option that takes one. */
   channelChoices() {
     return this.channels.map((channel) => ({ label: this.channelTitle(channel), value: channel.id }));
   }
 
-  /** Choices for the menus that offer people or channels. */
+  /** Every role of the first guild, for an option that takes one. */
+  roleChoices() {
+    return this.roles.map((role) => ({ label: `@${role.name.replace(/^@/, "")}`, value: role.id }));
+  }
+
+  /** Choices for the menus that offer people, roles or channels. */
   entityOptions(type) {
-    return type === 8 ? this.channelChoices() : this.everyone();
+    if (type === 8) return this.channelChoices().filter(({ value }) => this.channel(value).type !== DIRECT);
+    if (type === 6) return this.roleChoices();
+    return type === 7 ? [...this.everyone(), ...this.roleChoices()] : this.everyone();
   }
 
   #know(user) {

@@ -6,8 +6,9 @@
  */
 
 import { el, icon, spinner } from "./dom.js";
+import { emojiFace } from "./emoji.js";
 
-const ROOM = 280;
+const ROOM = 320;
 let count = 0;
 
 export class SelectMenu {
@@ -126,8 +127,7 @@ export class SelectMenu {
 function menuRow(option, several) {
   const words = el("span", { class: "row-words" }, el("span", { class: "row-label", text: option.label }));
   if (option.description) words.append(el("span", { class: "row-detail", text: option.description }));
-  const { emoji } = option;
-  const mark = emoji?.name && !emoji.id ? el("span", { class: "emoji", "aria-hidden": "true", text: emoji.name }) : null;
+  const mark = emojiFace(option.emoji);
   const tick = el("span", { class: several ? "tick box" : "tick", "aria-hidden": "true" });
   return el("div", { class: "menu-row", role: "option", tabindex: "-1", data: { value: option.value } }, mark, words, tick);
 }

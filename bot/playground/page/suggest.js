@@ -29,7 +29,7 @@ export class Suggest {
   }
 
   /**
-   * Show `items` ({label, detail, hint}) for `input`; `pick(item)` gets the chosen one. `active` is
+   * Show `items` ({label, detail, hint}) for `input`; `pick(item, key)` gets the chosen one. `active` is
    * the row that Enter takes: 0, or -1 for none until an arrow is pressed.
    */
   open(input, { title, items, pick, active = 0, none = "" }) {
@@ -63,7 +63,7 @@ export class Suggest {
       if (!this.#items.length) return false;
       this.#activate(this.#next(event.key === "ArrowDown" ? 1 : -1));
     } else if ((event.key === "Enter" || event.key === "Tab") && !event.shiftKey && this.#active >= 0) {
-      this.#choose(this.#active);
+      this.#choose(this.#active, event.key);
     } else {
       return false;
     }
@@ -89,11 +89,11 @@ export class Suggest {
     rows[index].scrollIntoView({ block: "nearest" });
   }
 
-  #choose(index) {
+  #choose(index, key = "") {
     const item = this.#items[index];
     const pick = this.#pick;
     this.close();
-    pick(item);
+    pick(item, key);
   }
 }
 
