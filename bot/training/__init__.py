@@ -4,6 +4,7 @@ Promises: no torch before a command runs, so that `easel --help` stays quick.
 """
 
 from bot.training import ddpm as ddpm
+from bot.training import describer as describer
 from bot.training import evaluate as evaluate
 from bot.training import shipped as shipped
 from bot.training import thesaurus as thesaurus
