@@ -4,12 +4,14 @@ Promises that the bot never learns how pictures are made: `diffusion.Engine` fit
 the engine of the tests, which needs no torch.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from PIL import Image
 
-from diffusion import Params, Step
+from diffusion import Influence, Params, Step
+from diffusion.fairness import Share
 
 
 class Steps(Protocol):
@@ -17,6 +19,9 @@ class Steps(Protocol):
 
     def __aiter__(self) -> AsyncIterator[Step]:
         """Return an iterator over the steps."""
+
+    def keep(self, images: Iterable[int]) -> None:
+        """Go on with these pictures (numbers from 0) alone."""
 
     async def aclose(self) -> None:
         """Give the job up; its rows leave the device."""
@@ -40,5 +45,31 @@ class EnginePort(Protocol):
         init_image: Image.Image | None = None,
         mask: Image.Image | None = None,
         hints: Sequence[Image.Image] = (),
+        share: Share = "fast",
+        state: bytes | None = None,
     ) -> Steps:
-        """Return the steps of a job; the last has the pictures. Closing them frees the device."""
+        """Return the steps of a job; the last has the pictures. Closing them frees the device.
+
+        `share` is its part of the device beside others; `state` is what a job that was stopped
+        early left in its last step, to go on from.
+        """
+
+    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
+        """Take in a model's LoRAs as they lie in their folder now; `changed` are read anew.
+
+        Blocks. DiffusionError when the folder cannot be read.
+        """
+
+    async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
+        """Return prompts for a picture, the best first; AbilityError where a model has no way."""
+
+    async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
+        """Return how much each word of a prompt counts, in order."""
+
+    async def blend(
+        self,
+        model: str,
+        pictures: Sequence[Image.Image],
+        weights: Sequence[float] | None = None,
+    ) -> Image.Image:
+        """Mix two to five pictures into one of the first one's size."""

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from diffusion.errors import (
+    AbilityError,
     CheckpointError,
     DiffusionError,
     EngineClosedError,
@@ -22,6 +23,7 @@ from diffusion.info import ModelDefaults, ModelInfo, describe_model, shipped_mod
 from diffusion.names import SAMPLERS, SCHEDULES
 from diffusion.params import Control, Params
 from diffusion.step import Step
+from diffusion.words import Influence
 
 if TYPE_CHECKING:
     from diffusion.engine import Engine
@@ -32,12 +34,14 @@ if TYPE_CHECKING:
 __all__ = [
     "SAMPLERS",
     "SCHEDULES",
+    "AbilityError",
     "CheckpointError",
     "Control",
     "DiffusionError",
     "Engine",
     "EngineClosedError",
     "EngineDeadError",
+    "Influence",
     "Model",
     "ModelDefaults",
     "ModelInfo",

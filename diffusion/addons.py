@@ -6,7 +6,7 @@ ever becomes a path; a file is read when it is first asked for, and what fits is
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +94,16 @@ class Addons:
 
         return self._kept(self._read_controls, name, read, most=_KEPT_CONTROLS)
 
+    def look_again(self, loras: Mapping[str, Path], changed: Collection[str]) -> None:
+        """Take in a folder as it is now; what changed or is gone is read anew when it is named.
+
+        Jobs on their way keep what they have.
+        """
+        with self._lock:
+            self.loras = loras
+            for name in [each for each in self._read_loras if each not in loras or each in changed]:
+                del self._read_loras[name]
+
     def has(self, loras: Sequence[str], controls: Sequence[str]) -> bool:
         """Whether all of these have been read."""
         with self._lock:
@@ -118,7 +128,7 @@ class Addons:
             if len(table) > most:
                 table.popitem(last=False)
             weights = [p for net in self._read_controls.values() for p in net.parameters()]
-            files = [self.loras[name] for name in self._read_loras]
+            files = [self.loras[name] for name in self._read_loras if name in self.loras]
             self.bytes = sum(p.nbytes for p in weights) + sum(map(_file_bytes, files))
             return found
 

@@ -124,7 +124,7 @@ def guide_for(model: Model, params: Params, encode: Callable[[Sequence[str]], Co
     texts = list(dict.fromkeys(text for part in parts for _, text in part.schedule))
     found = encode(texts)
     place = {text: i for i, text in enumerate(texts)}
-    micro = _Micro(model, width=width, height=height)
+    micro = Micro(model, width=width, height=height)
 
     def strand_of(part: Part, *, negative: bool) -> Strand:
         zeros = negative and _zeroed(model, params)
@@ -151,7 +151,7 @@ def _zeroed(model: Model, params: Params) -> bool:
     return own if params.zero_negative is None else params.zero_negative
 
 
-class _Micro:
+class Micro:
     """The sizes that Stable Diffusion XL is conditioned on (Podell et al. 2023, section 2.2)."""
 
     def __init__(self, model: Model, *, width: int, height: int) -> None:
@@ -164,8 +164,9 @@ class _Micro:
         }[model.micro_conditioning]
 
     def condition(
-        self, found: Conditioning, index: int, *, negative: bool, zeros: bool
+        self, found: Conditioning, index: int, *, negative: bool = False, zeros: bool = False
     ) -> Condition:
+        """Return the condition of one encoded text; `zeros` stands for an empty one."""
         context = found.context[index]
         if zeros:
             context = torch.zeros_like(context)

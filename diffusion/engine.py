@@ -7,19 +7,24 @@ users, or where pictures go.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeAlias
 
 import torch
 from PIL import Image
 
-from diffusion.addons import read_ahead
+from diffusion.addons import enumerate_files, read_ahead
+from diffusion.blending import blend_params, blended, shares_of
+from diffusion.describe import describe
+from diffusion.errands import run_errand
 from diffusion.errors import EngineClosedError, EngineDeadError, UnknownModelError
 from diffusion.exact import Deterministic
 from diffusion.fairness import Share
+from diffusion.influence import influence_of, listen_params
 from diffusion.inputs import Inputs
 from diffusion.job import Job
 from diffusion.lane import Lane
@@ -28,6 +33,7 @@ from diffusion.model import Model
 from diffusion.params import Params
 from diffusion.residency import Residency, residency_for
 from diffusion.step import Step
+from diffusion.words import Influence
 
 _Answer: TypeAlias = "Step | BaseException"
 
@@ -232,12 +238,6 @@ class Engine:
         EngineClosedError, EngineDeadError, or what made this job fail.
         """
         loop = asyncio.get_running_loop()
-        if params.model not in self._replicas:
-            raise UnknownModelError(
-                f"no model is called {params.model!r}; there are {', '.join(self._replicas)}"
-            )
-        if not self._running:
-            raise EngineClosedError("the engine is not running; enter it with `async with`")
         model, lane = self._route(params.model)
         submission = Submission(lane, loop)
         inputs = Inputs(init_image=init_image, mask=mask, hints=tuple(hints))
@@ -251,11 +251,54 @@ class Engine:
         task.add_done_callback(lambda _: _entered(submission, add))
         return submission
 
+    async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
+        """Return prompts for a picture, the best first. Raises AbilityError where a model has no
+        way to tell, CheckpointError, and as `submit`.
+        """
+        found, _ = self._route(model)
+        # A small network that runs on the CPU, beside whatever the device does.
+        return await asyncio.to_thread(describe, found, picture, count=count)
+
+    async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
+        """Return how much each word of a prompt counts, in order. Raises AbilityError where a model
+        reads no words, ParamsError, OutOfMemoryError, and as `submit`.
+        """
+        found, lane = self._route(model)
+        params = listen_params(found, prompt)
+        return await run_errand(lane, found, params, influence_of(found, params))
+
+    async def blend(
+        self,
+        model: str,
+        pictures: Sequence[Image.Image],
+        weights: Sequence[float] | None = None,
+    ) -> Image.Image:
+        """Mix two to five pictures in a model's latents, by equal weights unless they are given.
+
+        The first one's shape is the result's, at the model's own size; the others are cropped to
+        it. Raises ParamsError, OutOfMemoryError, and as `submit`.
+        """
+        found, lane = self._route(model)
+        shares = shares_of(pictures, weights)
+        params = blend_params(found, pictures[0])
+        return await run_errand(lane, found, params, blended(found, params, pictures, shares))
+
+    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
+        """Take in a model's LoRAs as they lie in their folder now; running jobs keep theirs."""
+        for model in self._replicas[alias]:
+            model.addons.look_again(enumerate_files(loras), changed)
+
     def _books(self, model: Model) -> Residency:
         return self._lanes[str(model.device)].machine.room.books(model)
 
     def _route(self, alias: str) -> tuple[Model, Lane]:
         """Return the replica of a model whose device has the least left to do."""
+        if alias not in self._replicas:
+            raise UnknownModelError(
+                f"no model is called {alias!r}; there are {', '.join(self._replicas)}"
+            )
+        if not self._running:
+            raise EngineClosedError("the engine is not running; enter it with `async with`")
         lanes = [(model, self._lanes[str(model.device)]) for model in self._replicas[alias]]
         return min(lanes, key=lambda pair: pair[1].load)
 

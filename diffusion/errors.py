@@ -31,6 +31,10 @@ class UnknownModelError(DiffusionError, LookupError):
     """No model of that name is known and no folder is at that path."""
 
 
+class AbilityError(DiffusionError):
+    """A model cannot do what is asked of it, whatever the parameters: it has no part for that."""
+
+
 class PictureError(DiffusionError, ValueError):
     """A foreign picture is refused: wrong format, too large, animated or damaged."""
 

@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from diffusion.checkpoints.header import read_header
 from diffusion.errors import CheckpointError, ParamsError, UnknownModelError
 from diffusion.names import nearest
 from diffusion.params import MAX_SIDE, Params
 
 CONFIG_NAME: Final = "config.json"
+DESCRIBER_NAME: Final = "describer.safetensors"
 MAX_CONFIG_BYTES: Final = 1_000_000
 MAX_DISPLAY_SCALE: Final = 16
 MAX_CREDITS: Final = 64
@@ -47,7 +49,8 @@ class ModelInfo:
     """A model as the bot knows it.
 
     Sizes in pixels; pictures are posted enlarged `display_scale` times; `path` is its folder or
-    file. `credits` names authors and licences of what it was trained on, where it says so.
+    file. `credits` names authors and licences of what it was trained on, where it says so, and
+    `describer_credits` those of what its describer was trained on, where one lies beside it.
     """
 
     name: str
@@ -60,6 +63,7 @@ class ModelInfo:
     defaults: ModelDefaults
     sha256: str | None
     credits: tuple[str, ...] = ()
+    describer_credits: tuple[str, ...] = ()
 
     @property
     def native_area(self) -> int:
@@ -156,7 +160,17 @@ def parse_info(config: Mapping[str, object], *, folder: Path, source: Path) -> M
         defaults=_defaults(read),
         sha256=digest,
         credits=read.lines("credits"),
+        describer_credits=_describer_credits(folder),
     )
+
+
+def _describer_credits(folder: Path) -> tuple[str, ...]:
+    """Return whom the describer beside a model learned from; a damaged one says nothing here."""
+    try:
+        listed = read_header(folder / DESCRIBER_NAME).metadata.get("credits", "")
+    except CheckpointError:
+        return ()
+    return tuple(line[:MAX_CREDIT] for line in listed.splitlines()[:MAX_CREDITS])
 
 
 def _defaults(read: "_Reader") -> ModelDefaults:

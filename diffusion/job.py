@@ -1,5 +1,6 @@
 """One submission inside the machine: its paintings and what it has told so far."""
 
+import math
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -40,11 +41,13 @@ class Hint:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pass:
-    """One pass over the noise levels; a job has a second one where it paints larger."""
+    """One pass over the noise levels, with a guide for every picture; a job has a second one where
+    it paints larger.
+    """
 
     params: Params
     plan: Plan
-    guide: Guide
+    guides: tuple[Guide, ...]
     hints: tuple[Hint, ...]
 
 
@@ -174,6 +177,6 @@ def _preview_of(model: Model, estimates: Sequence[Tensor | None]) -> Callable[[]
     def draw() -> Image.Image:
         with torch.inference_mode():
             images = model.preview.images(torch.stack(same).float().cpu())
-        return make_grid(pictures_from(images))
+        return make_grid(pictures_from(images), columns=math.ceil(math.sqrt(len(same))))
 
     return draw

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion.adapters import stacks_of
-from diffusion.addons import styles_for
+from diffusion.addons import Styles, styles_for
 from diffusion.errors import DiffusionError, NumericalError, OutOfMemoryError
 from diffusion.exact import Deterministic
 from diffusion.fairness import Fairness, Share
@@ -29,7 +29,7 @@ from diffusion.model import Model
 from diffusion.painting import Painting
 from diffusion.params import Params
 from diffusion.plan import plan_for, second_plan
-from diffusion.preparing import Texts, decode, larger, prepare
+from diffusion.preparing import Texts, Work, decode, larger, prepare
 from diffusion.residency import Residency
 from diffusion.room import Room
 from diffusion.rows import Kind, denoise, kind_of
@@ -129,6 +129,22 @@ class Machine:
             images=list(range(params.images)),
         )
         job.work = prepare(job, inputs, noise, answers, self._texts)
+        self._jobs.append(job)
+        return job
+
+    def add_errand(self, model: Model, params: Params, work: Work) -> Job:
+        """Do work that paints nothing between the passes, as a job that is over when the work is;
+        `params` say what is asked of the memory. Raises OutOfMemoryError for what can never fit.
+        """
+        self.room.admit(model, params)
+        job = Job(
+            model=model,
+            params=params,
+            plans=(),
+            styles=Styles(),
+            account=self._fairness.enter("fast"),
+            work=work,
+        )
         self._jobs.append(job)
         return job
 
@@ -343,6 +359,8 @@ class Machine:
             next(job.work)
         except StopIteration:
             job.work = None
+            if not job.plans:
+                self.remove(job)
 
     def _smaller_tiles(self, job: Job, reason: str) -> Iterator[Answer]:
         """After running out of memory beside a pass: decode in smaller tiles, or give up."""

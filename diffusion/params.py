@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -27,13 +27,15 @@ MAX_GUIDANCE_SCALE: Final = 100.0
 MIN_SIDE: Final = 8
 MAX_SIDE: Final = 8192
 SIDE_MULTIPLE: Final = 8
-MAX_IMAGES: Final = 16
+MAX_IMAGES: Final = 36
+MAX_CHAOS: Final = 100
+MAX_MORPH: Final = MAX_IMAGES - 1
 MIN_STOP: Final = 10
 DEFAULT_STRENGTH: Final = 0.75
 DEFAULT_HIRES_STRENGTH: Final = 0.5
 MAX_CLIP_SKIP: Final = 12
 MAX_CONTROLS: Final = 4
-MAX_JSON_LENGTH: Final = 100_000
+MAX_JSON_LENGTH: Final = 130_000
 
 _MODEL_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -73,7 +75,10 @@ class Params:
     XL); None is the checkpoint's own rule. `mask` is the SHA-256 of a picture that is white where
     `init_image` is repainted. `hires` above 1 paints a second pass at that many times the size,
     as image to image at `hires_strength`. `variation_seed` mixes other noise into the start, by
-    `variation_strength` of the way on the sphere.
+    `variation_strength` of the way on the sphere. `chaos` (0 to 100) says how far the guidance and
+    the words of every picture but the first are shaken (see `spread`). `same_seed` lets all
+    pictures start from the noise of `seed`. `morph` are further prompts: picture i of n, all from
+    one noise, is painted from the point i / (n - 1) of the way from `prompt` through them.
     """
 
     prompt: str
@@ -101,6 +106,9 @@ class Params:
     variation_seed: int | None = None
     variation_strength: float = 0.0
     controls: tuple[Control, ...] = ()
+    chaos: int = 0
+    same_seed: bool = False
+    morph: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, check in _CHECKS.items():
@@ -116,6 +124,37 @@ class Params:
             raise _refuse(
                 "variation_strength", self.variation_strength, "0 unless variation_seed is given"
             )
+        if self.morph and self.images <= len(self.morph):
+            raise ParamsError(
+                "images",
+                self.images,
+                f"morph needs a picture for each of its {len(self.morph) + 1} prompts",
+            )
+
+    def seed_of(self, index: int) -> int:
+        """Return the seed that picture `index` (from 0) draws its noise from."""
+        same = self.same_seed or bool(self.morph)
+        return self.seed if same else (self.seed + index) % (MAX_SEED + 1)
+
+    def variation_seed_of(self, index: int) -> int | None:
+        """Return the seed of the other noise; a morph has one, so that nothing but words moves."""
+        own = self.variation_seed
+        return own if own is None or self.morph else (own + index) % (MAX_SEED + 1)
+
+    def alone(self, index: int) -> "Params":
+        """Return the params that paint picture `index` (from 0) and no other; these params
+        themselves where it is what it is beside others only, in a morph or under chaos.
+        """
+        if self.morph or (self.chaos and index):
+            return self
+        return replace(
+            self,
+            seed=self.seed_of(index),
+            variation_seed=self.variation_seed_of(index),
+            images=1,
+            chaos=0,
+            same_seed=False,
+        )
 
     @property
     def steps_run(self) -> int:
@@ -271,6 +310,19 @@ def _controls(field: str, value: object) -> tuple[Control, ...]:
     return tuple(controls)
 
 
+def _phrases(field: str, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or len(value) > MAX_MORPH:
+        raise _refuse(field, value, f"a list of at most {MAX_MORPH} prompts")
+    phrases = tuple(_text(field, each) for each in value)
+    if not all(phrase.strip() for phrase in phrases):
+        raise ParamsError(field, value, "one of its prompts has no words")
+    if sum(map(len, phrases)) > MAX_PROMPT_LENGTH:
+        raise ParamsError(
+            field, value, f"the limit is {MAX_PROMPT_LENGTH} characters in all; shorten them"
+        )
+    return phrases
+
+
 _CONTROL_CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = MappingProxyType(
     {
         "model": _model,
@@ -309,5 +361,8 @@ _CHECKS: Final[Mapping[str, Callable[[str, object], object]]] = MappingProxyType
         "variation_seed": _or_none(_integer(0, MAX_SEED)),
         "variation_strength": _number(0.0, 1.0),
         "controls": _controls,
+        "chaos": _integer(0, MAX_CHAOS),
+        "same_seed": _flag,
+        "morph": _phrases,
     }
 )

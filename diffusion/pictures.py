@@ -96,6 +96,36 @@ def encode_jpeg(picture: Image.Image, provenance: Provenance, *, quality: int = 
     return out.getvalue()
 
 
+def encode_film(
+    frames: Sequence[Image.Image],
+    provenance: Provenance,
+    *,
+    durations: Sequence[int],
+    quality: int = 80,
+) -> bytes:
+    """Return frames of one size as an animated WebP that runs for ever, each shown for its
+    `durations` in milliseconds.
+    """
+    if not frames or len(frames) != len(durations) or min(durations) < 1:
+        raise ValueError(f"a film needs frames and a time for each: {len(frames)}, {durations}")
+    if len({frame.size for frame in frames}) > 1:
+        raise ValueError("the frames of a film have one size")
+    first, *others = (frame.convert("RGB") for frame in frames)
+    out = io.BytesIO()
+    first.save(
+        out,
+        "WEBP",
+        save_all=True,
+        append_images=others,
+        duration=list(durations),
+        loop=0,
+        quality=_quality(quality),
+        exif=_exif(provenance),
+        xmp=xmp_packet(provenance).encode(),
+    )
+    return out.getvalue()
+
+
 def decode_picture(data: bytes) -> Image.Image:
     """Read a foreign PNG, JPEG or WebP as RGB, upright, transparency laid on white.
 
@@ -116,8 +146,8 @@ def decode_picture(data: bytes) -> Image.Image:
 
 
 def read_parameters(data: bytes) -> str | None:
-    """Return the A1111 text that a picture file carries, or None. Decodes no pixel."""
-    picture = _open(data)
+    """Return the A1111 text that a picture or film carries, or None. Decodes no pixel."""
+    picture = _open(data, still=False)
     try:
         text = picture.info.get("parameters")
         if isinstance(text, str):
@@ -131,7 +161,7 @@ def read_parameters(data: bytes) -> str | None:
     return None
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, *, still: bool = True) -> Image.Image:
     """Parse the header of a foreign file and check everything that can be checked before pixels."""
     if len(data) > MAX_PICTURE_BYTES:
         raise PictureError(
@@ -152,7 +182,7 @@ def _open(data: bytes) -> Image.Image:
         raise PictureError(_too_large(f"{width}x{height} pixels"))
     if min(width, height) < 1:
         raise PictureError(f"this picture has {width}x{height} pixels: there is nothing to see")
-    if frames > 1 and picture.format in ("PNG", "WEBP"):
+    if still and frames > 1 and picture.format in ("PNG", "WEBP"):
         raise PictureError(f"this is an animation of {frames} frames; send a still picture")
     return picture
 

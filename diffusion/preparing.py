@@ -12,14 +12,15 @@ from typing import Final
 from torch import Tensor
 
 from diffusion.addons import Styles
-from diffusion.conditions import Guide, guide_for
+from diffusion.conditions import Guide
 from diffusion.inputs import Inputs
 from diffusion.job import Hint, Job, Pass
 from diffusion.model import Model
 from diffusion.params import Params
 from diffusion.pixels import pictures_from, tensor_from
 from diffusion.rows import hoist
-from diffusion.slot_painting import AnyPainting, closed_on_failure
+from diffusion.slot_painting import closed_on_failure
+from diffusion.spread import guides_for
 from diffusion.starts import OVERLAP, TILE, WHOLE, second_start, start_paintings
 from diffusion.text import Conditioning
 from diffusion.tiles import in_tiles
@@ -74,23 +75,23 @@ def prepare(
     """
     model, params, styles = job.model, job.params, job.styles
 
-    def guide(of: Params) -> Guide:
+    def guides(of: Params) -> tuple[Guide, ...]:
         def encode(prompts: Sequence[str]) -> Conditioning:
             return texts.encode(model, tuple(prompts), of.clip_skip, styles)
 
-        return guide_for(model, of, encode, width=of.width, height=of.height)
+        return guides_for(model, of, encode, width=of.width, height=of.height)
 
     passes = []
     for plan in job.plans:
         of = params if plan is job.plans[0] else larger(model, params)
         hints = _hints(model, of, inputs)
-        passes.append(Pass(params=of, plan=plan, guide=guide(of), hints=hints))
+        passes.append(Pass(params=of, plan=plan, guides=guides(of), hints=hints))
         yield
         if job.pools is not None:
             yield from hoist(job, passes[-1])
     first = passes[0]
     paintings = yield from start_paintings(
-        model, params, first.plan, first.guide, inputs, noise, job.pools
+        model, params, first.plan, first.guides, inputs, noise, job.pools
     )
     with closed_on_failure(paintings):
         for painting, given in zip(paintings, answers, strict=False):
@@ -105,7 +106,10 @@ def decode(job: Job, index: int, tile: int) -> Work:
 
     `tile` is the most latent positions a side that are decoded at once.
     """
-    tensor = yield from _decoded(job, job.paintings[index], tile)
+    finished = job.paintings[index].finished
+    if finished is None:
+        raise RuntimeError("only finished paintings are decoded")
+    tensor = yield from decoded(job.model, finished[None], tile, seamless=job.params.tile)
     picture = pictures_from(tensor)[0]
     following = job.next_pass(index)
     if following is None:
@@ -113,17 +117,22 @@ def decode(job: Job, index: int, tile: int) -> Work:
         return
     yield
     job.paintings[index] = yield from second_start(
-        job.model, following.params, following.plan, following.guide, picture, index, job.pools
+        job.model,
+        following.params,
+        following.plan,
+        following.guides[index],
+        picture,
+        index,
+        job.pools,
     )
     job.stages[index] += 1
 
 
-def _decoded(job: Job, painting: AnyPainting, tile: int) -> Generator[None, None, Tensor]:
-    """Decode one finished painting to 1 x 3 x H x W on the CPU; large ones in tiles."""
-    model = job.model
-    if painting.finished is None:
-        raise RuntimeError("only finished paintings are decoded")
-    latents = painting.finished[None].to(model.device, model.vae_dtype)
+def decoded(
+    model: Model, latents: Tensor, tile: int, *, seamless: bool
+) -> Generator[None, None, Tensor]:
+    """Decode 1 x C x h x w latents to 1 x 3 x H x W on the CPU; large ones in tiles, with rests."""
+    latents = latents.to(model.device, model.vae_dtype)
     side = max(latents.shape[-2:])
     whole = side <= min(WHOLE, tile)
     images = yield from in_tiles(
@@ -132,7 +141,7 @@ def _decoded(job: Job, painting: AnyPainting, tile: int) -> Generator[None, None
         unit=1,
         tile=side if whole else min(TILE, tile),
         overlap=0 if whole else min(OVERLAP, min(TILE, tile) // 4),
-        seamless=job.params.tile,
+        seamless=seamless,
     )
     return (yield from landed(images.float()))
 

@@ -41,7 +41,7 @@ def software_name() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a picture comes from. index: 0 is the grid, 1 to 16 a tile."""
+    """Where a picture comes from. index: 0 is the grid, from 1 on a tile."""
 
     params: Params
     job_id: str
@@ -91,7 +91,8 @@ def parse_parameters(text: str) -> ParametersText:
 def parse_params(text: str) -> Params:
     """Read a `parameters` text back into Params; a setting that is not there takes its default.
 
-    A tile's text gives the params that paint this tile alone. Raises ParamsError, naming the field,
+    A tile's text gives the params that paint this tile alone, or where `Params.alone` has none,
+    those of its grid. Raises ParamsError, naming the field,
     when a setting is beyond what Easel takes.
     """
     parsed = parse_parameters(text)
@@ -136,14 +137,15 @@ def xmp_packet(provenance: Provenance) -> str:
 
 
 def _settings(provenance: Provenance) -> dict[str, str]:
-    params = provenance.params
+    index, params = provenance.index, provenance.params
+    # What paints a tile by itself, where anything does.
+    own = params.alone(index - 1) if index else params
     settings = {
         "Steps": str(params.steps),
         "Sampler": SAMPLER_LABELS[params.sampler],
         "Schedule type": SCHEDULE_LABELS[params.schedule],
         "CFG scale": _number(params.guidance_scale),
-        # Tile i of a job is painted from seed + i - 1, so its own seed paints it alone.
-        "Seed": str(params.seed + max(0, provenance.index - 1)),
+        "Seed": str(own.seed),
         "Size": f"{params.width}x{params.height}",
     }
     if provenance.model_sha256 is not None:
@@ -156,10 +158,10 @@ def _settings(provenance: Provenance) -> dict[str, str]:
         settings["Tiling"] = "True"
     if params.stop != 100:
         settings["Stop"] = str(params.stop)
-    settings |= _rare_settings(params, provenance.index)
+    settings |= _rare_settings(own)
     settings["Job"] = provenance.job_id
-    settings["Index"] = str(provenance.index)
-    if provenance.index == 0:
+    settings["Index"] = str(index)
+    if own is params:
         settings["Images"] = str(params.images)
     settings["Version"] = provenance.software
     if params.model != provenance.model_name:
@@ -167,7 +169,7 @@ def _settings(provenance: Provenance) -> dict[str, str]:
     return settings
 
 
-def _rare_settings(params: Params, index: int) -> dict[str, str]:
+def _rare_settings(params: Params) -> dict[str, str]:
     """Return the settings that differ from their defaults, by A1111's names where it has them."""
     settings: dict[str, str] = {}
     if params.mask is not None:
@@ -185,11 +187,17 @@ def _rare_settings(params: Params, index: int) -> dict[str, str]:
         settings["Hires upscale"] = _number(params.hires)
         settings["Hires strength"] = _number(params.hires_strength)
     if params.variation_seed is not None:
-        settings["Variation seed"] = str(params.variation_seed + max(0, index - 1))
+        settings["Variation seed"] = str(params.variation_seed)
         settings["Variation seed strength"] = _number(params.variation_strength)
     if params.controls:
         controls = [asdict(control) for control in params.controls]
         settings["Controls"] = json.dumps(controls, separators=(",", ":"), ensure_ascii=False)
+    if params.chaos:
+        settings["Chaos"] = str(params.chaos)
+    if params.same_seed:
+        settings["Same seed"] = "True"
+    if params.morph:
+        settings["Morph"] = json.dumps(params.morph, separators=(",", ":"), ensure_ascii=False)
     return settings
 
 
@@ -267,7 +275,7 @@ def _skipped(text: str) -> int:
     return _whole(text) - 1
 
 
-def _controls(text: str) -> object:
+def _listed(text: str) -> object:
     # Params checks what it says.
     return json.loads(text)
 
@@ -297,6 +305,9 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = MappingProx
         "hires_strength": ("Hires strength", float),
         "variation_seed": ("Variation seed", _whole),
         "variation_strength": ("Variation seed strength", float),
-        "controls": ("Controls", _controls),
+        "controls": ("Controls", _listed),
+        "chaos": ("Chaos", _whole),
+        "same_seed": ("Same seed", _flag),
+        "morph": ("Morph", _listed),
     }
 )

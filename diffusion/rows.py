@@ -115,20 +115,22 @@ def hoist(job: Job, of: Pass) -> Iterator[None]:
     """Compute ahead what the rows of a pass take beside latents, with rests: nothing of it is then
     computed, or waited for, between two forward passes.
     """
-    plan, guide = of.plan, of.guide
+    plan = of.plan
     sigmas = table_of(plan.sampler, plan.levels, plan.eta).sigmas
     for evaluation, sigma in enumerate(sigmas[: plan.evaluations]):
-        for condition in guide.at(plan.step(evaluation)):
-            row = _Row(
-                timestep=plan.timestep(sigma),
-                condition=condition,
-                guidance=guide.embedded,
-                styles=job.styles,
-                hints=(),
-            )
-            _time_row(job.model, row)
-            _context_row(job.model, row)
-        yield
+        # Most jobs have one guide for all their pictures.
+        for guide in dict.fromkeys(of.guides):
+            for condition in guide.at(plan.step(evaluation)):
+                row = _Row(
+                    timestep=plan.timestep(sigma),
+                    condition=condition,
+                    guidance=guide.embedded,
+                    styles=job.styles,
+                    hints=(),
+                )
+                _time_row(job.model, row)
+                _context_row(job.model, row)
+            yield
 
 
 def _rows_of(job: Job, painting: AnyPainting) -> list[_Row]:

@@ -1,8 +1,8 @@
 """The start of every picture of a job: its noise, and what it starts from.
 
-Promises: image i draws from the generator of seed + i alone, in the reference's order: the
-posterior of the picture it starts from, its noise, the posterior of the masked picture. So tile i
-can be made again without its neighbours.
+Promises: image i draws from the generator of its own seed alone (`Params.seed_of`), in the
+reference's order: the posterior of the picture it starts from, its noise, the posterior of the
+masked picture. So tile i can be made again without its neighbours.
 """
 
 from collections.abc import Generator, Sequence
@@ -132,13 +132,13 @@ def start_paintings(
     model: Model,
     params: Params,
     plan: Plan,
-    guide: Guide,
+    guides: Sequence[Guide],
     inputs: Inputs,
     noise: Tensor | None,
     pools: Pools | None = None,
 ) -> Generator[None, None, list[AnyPainting]]:
-    """Start every picture of a job, with rests. `noise` (images x C x h x w) replaces the seeds'
-    start. With `pools` they run by tables there. Raises ParamsError.
+    """Start every picture of a job under its own guide, with rests. `noise` (images x C x h x w)
+    replaces the seeds' start. With `pools` they run by tables there. Raises ParamsError.
     """
     sources = yield from encode_inputs(model, params, inputs)
     given = [None] * params.images if noise is None else list(noise.float().cpu())
@@ -146,7 +146,9 @@ def start_paintings(
     with closed_on_failure(started):
         for i in range(params.images):
             started.append(
-                _start(model, params, plan, guide, sources, index=i, given=given[i], pools=pools)
+                _start(
+                    model, params, plan, guides[i], sources, index=i, given=given[i], pools=pools
+                )
             )
     return started
 
@@ -163,7 +165,7 @@ def _start(
     pools: Pools | None,
 ) -> AnyPainting:
     shape = model.latent_shape(params.width, params.height)
-    noise = PictureNoise(shape, seed=params.seed + index)
+    noise = PictureNoise(shape, seed=params.seed_of(index))
     inpaints = sources.masked is not None
     latents = None
     # An inpainting network knows the picture from its own channels; from pure noise it never
@@ -201,7 +203,7 @@ def second_start(
     """
     images = tensor_from(picture, width=params.width, height=params.height)
     shape = model.latent_shape(params.width, params.height)
-    noise = PictureNoise(shape, seed=params.seed + index)
+    noise = PictureNoise(shape, seed=params.seed_of(index))
     encoded = yield from encode_image(model, images, seamless=params.tile)
     latents = encoded.draw(noise)
     painting = start_painting(plan, guide=guide, noise=noise, start=noise(), source=latents)
@@ -210,9 +212,10 @@ def second_start(
 
 def _varied(start: Tensor, params: Params, index: int) -> Tensor:
     """Turn the starting noise towards that of another seed (AUTOMATIC1111's variation)."""
-    if params.variation_seed is None or params.variation_strength == 0:
+    seed = params.variation_seed_of(index)
+    if seed is None or params.variation_strength == 0:
         return start
-    other = PictureNoise(tuple(start.shape), seed=params.variation_seed + index)()
+    other = PictureNoise(tuple(start.shape), seed=seed)()
     return slerp(start, other, params.variation_strength)
 
 

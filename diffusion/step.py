@@ -35,5 +35,5 @@ class Step:
             raise ValueError(f"pictures belong to step {self.total}, not to step {self.index}")
 
     def preview(self) -> Image.Image:
-        """Return a 2 x 2 grid of the present estimate of every image, small and RGB."""
+        """Return a grid of the present estimate of every image, small and RGB, near a square."""
         return self.draw_preview()

@@ -49,6 +49,8 @@ PROMPTS: Final = (
     "a heart AND a fish",
     "a heart " * 30,
 )
+# Those that a morph may lead through.
+MORPHS: Final = tuple(prompt for prompt in PROMPTS if "[" not in prompt and "AND" not in prompt)
 # What the larger model is asked besides: each is another kind of row.
 STYLED: Final = ("a fox<lora:ink:0.7>", "a fox<lora:clay:1>", "a fox")
 
@@ -107,6 +109,7 @@ def guest(rng: random.Random, model: Model, *, styled: bool) -> Guest:
     if styled and rng.random() < 0.3:
         params = replace(params, controls=(Control(model="edges", image=HASH, scale=0.5),))
         inputs = replace(inputs, hints=(source(side),))
+    params = spread(rng, params)
     pause = rng.randrange(12)
     return Guest(
         model=model,
@@ -118,6 +121,15 @@ def guest(rng: random.Random, model: Model, *, styled: bool) -> Guest:
         kept=(rng.randrange(12), rng.randrange(images)) if rng.random() < 0.2 else None,
         paused=(pause, pause + rng.randrange(1, 9)) if rng.random() < 0.2 else None,
     )
+
+
+def spread(rng: random.Random, params: Params) -> Params:
+    """Let the pictures of some jobs differ in more than their seeds, or in less."""
+    params = replace(params, chaos=rng.choice([0, 0, 30, 100]), same_seed=rng.random() < 0.2)
+    if rng.random() < 0.2 and params.images > 1 and params.prompt in MORPHS:
+        phrases = rng.choices(MORPHS, k=rng.randint(1, params.images - 1))
+        return replace(params, morph=tuple(phrases))
+    return params
 
 
 @contextmanager

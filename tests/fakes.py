@@ -6,12 +6,15 @@ cancelling by closing the iterator, errors of `diffusion`. Never sleeps: a held 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from PIL import Image
 
-from diffusion import ModelDefaults, ModelInfo, Params, Step, UnknownModelError
+from diffusion import Influence, ModelDefaults, ModelInfo, Params, Step, UnknownModelError
+from diffusion.fairness import Share
+from diffusion.words import words_of
 
 
 def model_info(name: str = "emoji", *, side: int = 64, scale: int = 4) -> ModelInfo:
@@ -37,7 +40,7 @@ def colour(seed: int, init_image: str | None = None) -> tuple[int, int, int]:
 
 def paint(params: Params, number: int) -> Image.Image:
     """Paint picture `number` (from 0): a field of the seed's colour with a darker frame."""
-    shade = colour(params.seed + number, params.init_image)
+    shade = colour(params.seed_of(number) + (number if params.morph else 0), params.init_image)
     picture = Image.new("RGB", (params.width, params.height), tuple(part // 2 for part in shade))
     field_ = Image.new("RGB", (params.width - 8, params.height - 8), shade)
     picture.paste(field_, (4, 4))
@@ -65,6 +68,31 @@ class Trouble:
     times: int = 1
 
 
+class FakeSteps:
+    """The steps of one job, as of a `Submission`: those of a generator, for the pictures kept."""
+
+    def __init__(self, steps: AsyncGenerator[Step, None], kept: list[int]) -> None:
+        self._steps = steps
+        self._kept = kept
+
+    def __aiter__(self) -> "FakeSteps":
+        return self
+
+    async def __anext__(self) -> Step:
+        return await anext(self._steps)
+
+    def keep(self, images: Iterable[int]) -> None:
+        """Go on with these pictures alone."""
+        wanted = frozenset(images)
+        if not wanted:
+            raise ValueError("a job without pictures is a cancelled one: close it")
+        self._kept[:] = [number for number in self._kept if number in wanted]
+
+    async def aclose(self) -> None:
+        """Give the job up."""
+        await self._steps.aclose()
+
+
 class FakeEngine:
     """Paints by seed; `hold` and `trouble` say what goes slowly or wrong."""
 
@@ -76,11 +104,15 @@ class FakeEngine:
         self.seconds_per_step = seconds_per_step
         self.submitted: list[Params] = []
         self.sources: list[Image.Image | None] = []
+        self.masks: list[Image.Image | None] = []
+        self.shares: list[Share] = []
+        self.states: list[bytes | None] = []
         self.flagged: tuple[bool, ...] = ()
         self.running = 0
         self.most_running = 0
         self.finished: list[Params] = []
         self.abandoned: list[Params] = []
+        self.looked_again: list[tuple[str, frozenset[str]]] = []
         self._gates: list[Gate] = []
         self._troubles: list[Trouble] = []
 
@@ -102,19 +134,34 @@ class FakeEngine:
         """Make the next jobs fail before a step."""
         self._troubles.append(Trouble(error, step, word, times))
 
-    async def submit(
+    def submit(
         self,
         params: Params,
         *,
         init_image: Image.Image | None = None,
         mask: Image.Image | None = None,
         hints: Sequence[Image.Image] = (),
+        share: Share = "fast",
+        state: bytes | None = None,
+    ) -> FakeSteps:
+        """Return the steps of a job; it counts as submitted when the first is asked for."""
+        kept = list(range(params.images))
+
+        def note() -> None:
+            self.submitted.append(params)
+            self.sources.append(init_image)
+            self.masks.append(mask)
+            self.shares.append(share)
+            self.states.append(state)
+
+        return FakeSteps(self._steps(params, kept, note), kept)
+
+    async def _steps(
+        self, params: Params, kept: list[int], note: Callable[[], None]
     ) -> AsyncGenerator[Step, None]:
-        """Yield the steps of a job."""
         if params.model not in self.models:
             raise UnknownModelError(f"no model is called {params.model!r}")
-        self.submitted.append(params)
-        self.sources.append(init_image)
+        note()
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         total = max(1, params.steps * params.stop // 100)
@@ -126,17 +173,61 @@ class FakeEngine:
                 # The loop gets a turn between two steps, as it does with the real engine.
                 await asyncio.sleep(0)
                 last = index == total
+                whole = len(kept) == params.images
                 yield Step(
                     index=index,
                     total=total,
-                    pictures=pictures if last else None,
+                    pictures=tuple(pictures[number] for number in kept) if last else None,
+                    images=tuple(kept),
                     flagged=self.flagged if last else (),
-                    draw_preview=lambda: pictures[0].resize((32, 32)),
+                    state=b"latents" if last and whole and params.stop < 100 else None,
+                    draw_preview=lambda: pictures[kept[0]].resize((32, 32)),
                 )
             done = True
         finally:
             self.running -= 1
             (self.finished if done else self.abandoned).append(params)
+
+    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
+        """Note which of a model's LoRAs changed."""
+        del loras
+        self.looked_again.append((alias, frozenset(changed)))
+
+    async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
+        """Return prompts that have nothing to do with the picture."""
+        del picture
+        self._known(model)
+        names = ("a red heart", "a blue fish", "a cat face", "a green tree")
+        return [names[number % len(names)] for number in range(count)]
+
+    async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
+        """Let every word count by its length."""
+        self._known(model)
+        spans = words_of(prompt)
+        letters = sum(end - start for start, end in spans)
+        return tuple(
+            Influence(prompt[start:end], start, end, (end - start) / letters)
+            for start, end in spans
+        )
+
+    async def blend(
+        self,
+        model: str,
+        pictures: Sequence[Image.Image],
+        weights: Sequence[float] | None = None,
+    ) -> Image.Image:
+        """Mix pictures pixel by pixel, by their weights."""
+        self._known(model)
+        shares = weights or [1.0] * len(pictures)
+        mixed, total = pictures[0].convert("RGB"), shares[0]
+        for picture, share in zip(pictures[1:], shares[1:], strict=True):
+            total += share
+            mixed = Image.blend(mixed, picture.convert("RGB").resize(mixed.size), share / total)
+        return mixed
+
+    def _known(self, model: str) -> None:
+        if model not in self.models:
+            raise UnknownModelError(f"no model is called {model!r}")
 
     async def _wait(self, params: Params, index: int) -> None:
         for trouble in self._troubles:

@@ -157,3 +157,18 @@ def test_a_controlnet_without_room_is_told(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(OutOfMemoryError, match=rf"{name}.*does not fit .*use fewer"):
         fresh.addons.control(name, fresh)
     assert fresh.addons.bytes == 0
+
+
+def test_a_folder_is_looked_at_again_and_what_changed_is_read_anew() -> None:
+    own = model("sd1", "folder")
+    beside_it = beside(own, {"ink": ink(own)})
+    first = beside_it.addons.lora("ink", beside_it)
+    with pytest.raises(ParamsError, match="no LoRA of that name"):
+        beside_it.addons.lora("fresh", beside_it)
+    beside_it.addons.look_again({"ink": ink(own), "fresh": ink(own)}, ())
+    assert beside_it.addons.lora("ink", beside_it) is first
+    beside_it.addons.lora("fresh", beside_it)
+    beside_it.addons.look_again({"ink": ink(own)}, {"ink"})
+    assert beside_it.addons.lora("ink", beside_it) is not first
+    with pytest.raises(ParamsError, match="no LoRA of that name"):
+        beside_it.addons.lora("fresh", beside_it)

@@ -43,7 +43,7 @@ def all_params(draw: st.DrawFn) -> Params:
         schedule=draw(st.sampled_from(SCHEDULES)),
         width=draw(sides),
         height=draw(sides),
-        images=draw(st.integers(1, 16)),
+        images=draw(st.integers(3, 36)),
         model=draw(st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")),
         stop=draw(st.integers(10, 100)),
         tile=draw(st.booleans()),
@@ -59,6 +59,9 @@ def all_params(draw: st.DrawFn) -> Params:
         variation_seed=draw(st.integers(0, 2**32 - 1)),
         variation_strength=draw(st.floats(0, 1)),
         controls=draw(st.lists(controls, max_size=2).map(tuple)),
+        chaos=draw(st.integers(0, 100)),
+        same_seed=draw(st.booleans()),
+        morph=draw(st.lists(prompts.filter(str.strip), max_size=2).map(tuple)),
     )
 
 
@@ -75,11 +78,12 @@ def test_json_both_ways(params: Params) -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     assert Params(prompt="a red fox").to_json() == (
-        '{"clip_skip":0,"controls":[],"eta":null,"guidance_rescale":0.0,"guidance_scale":7.5,'
-        '"height":512,"hires":1.0,"hires_strength":0.5,"images":4,"init_image":null,"mask":null,'
-        '"model":"emoji","negative_prompt":"","prompt":"a red fox","sampler":"dpmpp_2m",'
-        '"schedule":"uniform","seed":0,"steps":20,"stop":100,"strength":0.75,"tile":false,'
-        '"variation_seed":null,"variation_strength":0.0,"width":512,"zero_negative":null}'
+        '{"chaos":0,"clip_skip":0,"controls":[],"eta":null,"guidance_rescale":0.0,'
+        '"guidance_scale":7.5,"height":512,"hires":1.0,"hires_strength":0.5,"images":4,'
+        '"init_image":null,"mask":null,"model":"emoji","morph":[],"negative_prompt":"",'
+        '"prompt":"a red fox","same_seed":false,"sampler":"dpmpp_2m","schedule":"uniform",'
+        '"seed":0,"steps":20,"stop":100,"strength":0.75,"tile":false,"variation_seed":null,'
+        '"variation_strength":0.0,"width":512,"zero_negative":null}'
     )
 
 
@@ -135,8 +139,8 @@ def test_params_do_not_change() -> None:
         ("width", 516, "divisible by 8"),
         ("height", 8200, "8 to 8192"),
         ("height", 512.0, "whole number"),
-        ("images", 0, "1 to 16"),
-        ("images", 17, "1 to 16"),
+        ("images", 0, "1 to 36"),
+        ("images", 37, "1 to 36"),
         ("model", "", "alias"),
         ("model", "../emoji", "alias"),
         ("model", "emoji\n", "alias"),
@@ -162,6 +166,15 @@ def test_params_do_not_change() -> None:
         ("controls", "canny", "at most 4"),
         ("controls", [{"model": "canny"}], "keys model, image"),
         ("controls", [{"model": "canny", "image": DIGEST, "weight": 1}], "keys model, image"),
+        ("chaos", -1, "0 to 100"),
+        ("chaos", 101, "0 to 100"),
+        ("chaos", 5.0, "whole number"),
+        ("chaos", True, "whole number"),
+        ("same_seed", 1, "true or false"),
+        ("morph", "a blue fish", "at most 35 prompts"),
+        ("morph", ("x",) * 36, "at most 35 prompts"),
+        ("morph", ("a", " "), "no words"),
+        ("morph", ("x" * 3001,) * 2, "6000 characters in all"),
     ],
 )
 def test_wrong_values_name_field_value_and_limit(field: str, value: object, message: str) -> None:
@@ -235,7 +248,8 @@ def test_from_json_never_fails_otherwise(text: str) -> None:
 
 
 def test_the_longest_params_fit_their_own_json_limit() -> None:
-    worst = Params(prompt="\x01" * MAX_PROMPT_LENGTH, negative_prompt="\x01" * MAX_PROMPT_LENGTH)
+    longest = "\x01" * MAX_PROMPT_LENGTH
+    worst = Params(prompt=longest, negative_prompt=longest, morph=(longest,))
     assert Params.from_json(worst.to_json()) == worst
 
 
@@ -254,6 +268,48 @@ def test_wrong_controls_name_the_field(field: str, value: object, message: str) 
     values: dict[str, Any] = {"model": "canny", "image": DIGEST, field: value}
     with pytest.raises(ParamsError, match=f"^controls.{field} is .*{message}"):
         Control(**values)
+
+
+def test_a_morph_has_a_picture_for_each_of_its_prompts() -> None:
+    with pytest.raises(ParamsError, match=r"^images is 2: morph needs .* 3 prompts") as caught:
+        Params(prompt="a", morph=("b", "c"), images=2)
+    assert caught.value.field == "images"
+    assert Params(prompt="a", morph=("b", "c"), images=3).morph == ("b", "c")
+    assert Params(prompt="a", morph=["b"]).morph == ("b",)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("phrase", "message"), [(3, "text"), ("b\0", "NUL"), ("\ud800", "surr")])
+def test_a_wrong_prompt_of_a_morph_is_shown(phrase: object, message: str) -> None:
+    with pytest.raises(ParamsError, match=f"^morph is .*{message}") as caught:
+        Params(prompt="a", morph=("b", phrase))  # type: ignore[arg-type]
+    assert caught.value.value is phrase
+
+
+def test_which_seed_each_picture_draws_from() -> None:
+    plain = Params(prompt="a", seed=9, variation_seed=50)
+    assert [plain.seed_of(i) for i in range(3)] == [9, 10, 11]
+    assert [plain.variation_seed_of(i) for i in range(3)] == [50, 51, 52]
+    same = replace(plain, same_seed=True)
+    assert [same.seed_of(i) for i in range(3)] == [9, 9, 9]
+    assert [same.variation_seed_of(i) for i in range(3)] == [50, 51, 52]
+    morph = replace(plain, morph=("b",))
+    assert [morph.seed_of(i) for i in range(3)] == [9, 9, 9]
+    assert [morph.variation_seed_of(i) for i in range(3)] == [50, 50, 50]
+    assert Params(prompt="a").variation_seed_of(1) is None
+    last = Params(prompt="a", seed=2**32 - 1, variation_seed=2**32 - 1)
+    assert (last.seed_of(1), last.variation_seed_of(2)) == (0, 1)
+
+
+def test_what_paints_one_picture_alone() -> None:
+    plain = Params(prompt="a", seed=9, variation_seed=50)
+    assert plain.alone(2) == replace(plain, seed=11, variation_seed=52, images=1)
+    same = replace(plain, same_seed=True)
+    assert same.alone(2) == replace(plain, seed=9, variation_seed=52, images=1)
+    shaken = replace(plain, chaos=5)
+    assert shaken.alone(0) == plain.alone(0)
+    assert shaken.alone(1) is shaken
+    morph = replace(plain, morph=("b",))
+    assert morph.alone(0) is morph
 
 
 def test_steps_run() -> None:

@@ -9,12 +9,13 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image, ImageSequence, PngImagePlugin
 
 from diffusion import Params, PictureError
 from diffusion.pictures import (
     MAX_PICTURE_BYTES,
     decode_picture,
+    encode_film,
     encode_jpeg,
     encode_png,
     encode_webp,
@@ -192,6 +193,34 @@ def test_photographs_are_turned_upright() -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     assert decode_picture(as_file(plain("red", (8, 4)), "JPEG", exif=exif)).size == (4, 8)
+
+
+def test_a_film_runs_for_ever_and_says_where_it_comes_from() -> None:
+    frames = [noisy((32, 24)), plain("red", (32, 24)), plain("blue", (32, 24))]
+    data = encode_film(frames, provenance(), durations=[120, 80, 1500])
+    with Image.open(io.BytesIO(data)) as film:
+        assert (film.format, film.size, film.info["loop"]) == ("WEBP", (32, 24), 0)
+        shown, middles = [], []
+        for frame in ImageSequence.Iterator(film):
+            frame.load()
+            shown.append(frame.info["duration"])
+            middles.append(frame.convert("RGB").crop((16, 12, 17, 13)).tobytes())
+    assert middles[1][0] > 200 > middles[1][2]
+    assert middles[2][2] > 200 > middles[2][0]
+    assert shown == [120, 80, 1500]
+    assert SOURCE_TYPE.encode() in data
+    assert read_parameters(data) == parameters_text(provenance())
+    with pytest.raises(PictureError, match="animation of 3 frames"):
+        decode_picture(data)
+
+
+def test_what_makes_no_film() -> None:
+    with pytest.raises(ValueError, match="a time for each"):
+        encode_film([plain("red")], provenance(), durations=[])
+    with pytest.raises(ValueError, match="a time for each"):
+        encode_film([plain("red")], provenance(), durations=[0])
+    with pytest.raises(ValueError, match="one size"):
+        encode_film([plain("red"), plain("red", (8, 8))], provenance(), durations=[1, 1])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])

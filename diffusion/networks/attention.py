@@ -52,6 +52,14 @@ class Attention(nn.Module):
         """Return the keys and values, N x heads x T x d, of an N x T x context_dim context."""
         return self._by_head(self.to_k(context)), self._by_head(self.to_v(context))
 
+    def weights(self, x: Tensor, keys: Tensor) -> Tensor:
+        """Return how N x L x dim queries spread over the keys: N x heads x L x T, float32, each
+        row a sum of 1.
+        """
+        queries = self._by_head(self.to_q(x)).float()
+        logits = queries @ keys.float().transpose(-1, -2)
+        return torch.softmax(logits * queries.shape[-1] ** -0.5, dim=-1)
+
     def _by_head(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 

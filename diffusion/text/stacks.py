@@ -35,6 +35,9 @@ class TextStack(Protocol):
     def encode(self, prompts: Sequence[str], clip_skip: int = 0) -> Conditioning:
         """Encode prompts; `clip_skip` k leaves out k further layers of each CLIP transformer."""
 
+    def places(self, prompt: str) -> list[int]:
+        """Return where the tokens of a prompt stand in its context, in their order."""
+
 
 class ClipStack:
     """One or two CLIP text transformers whose states are joined along their features.
@@ -66,6 +69,15 @@ class ClipStack:
             context=torch.cat([each.states for each in encoded], dim=-1),
             pooled=encoded[-1].pooled,
         )
+
+    def places(self, prompt: str) -> list[int]:
+        """Return where the tokens of a prompt stand in its context, begin and end left out."""
+        first = self._encoders[0]
+        return [
+            number * first.config.window + 1 + place
+            for number, window in enumerate(first.windows(prompt))
+            for place in range(window.length)
+        ]
 
 
 def _padded(windows: list[Window], count: int) -> list[Window]:
@@ -147,10 +159,17 @@ class BertStack:
         ids = torch.tensor([self._ids(prompt) for prompt in prompts], device=device)
         return Conditioning(context=self.model(ids))
 
-    def _ids(self, prompt: str) -> list[int]:
+    def places(self, prompt: str) -> list[int]:
+        """Return where the tokens of a prompt stand in its context, as far as it is read."""
+        return list(range(1, 1 + len(self._words(prompt))))
+
+    def _words(self, prompt: str) -> list[int]:
         plain = "".join(" " if piece == BREAK else piece[0] for piece in parse_emphasis(prompt))
         words = self._tokenizer.encode(plain, add_special_tokens=False).ids
-        ids = [self._marks[0], *words[: self.config.window - 2], self._marks[1]]
+        return list(words[: self.config.window - 2])
+
+    def _ids(self, prompt: str) -> list[int]:
+        ids = [self._marks[0], *self._words(prompt), self._marks[1]]
         return ids + [0] * (self.config.window - len(ids))
 
 
@@ -176,6 +195,11 @@ class ClassStack:
         numbers = torch.tensor([[self._class(prompt)] for prompt in prompts])
         context: Tensor = self.embedding(numbers.to(self.embedding.weight.device))
         return Conditioning(context=context)
+
+    def places(self, prompt: str) -> list[int]:
+        """Return nothing: a class has no words."""
+        del prompt
+        return []
 
     def _class(self, prompt: str) -> int:
         last = self.embedding.num_embeddings - 1

@@ -1,0 +1,34 @@
+"""The words of a prompt and how much each counts. Never imports torch."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+_WORD: Final = re.compile(r"\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class Influence:
+    """How much one word of a prompt counts: `prompt[start:end]` is the word.
+
+    `share` is its part of the attention that all words get; those of a prompt sum to 1.
+    """
+
+    word: str
+    start: int
+    end: int
+    share: float
+
+
+def words_of(prompt: str) -> tuple[tuple[int, int], ...]:
+    """Return where each word of a prompt starts and ends; white space parts words."""
+    return tuple(match.span() for match in _WORD.finditer(prompt))
+
+
+def without(prompt: str, words: Sequence[Influence]) -> str:
+    """Return a prompt without some of its words, single spaces between the others."""
+    gone = {(word.start, word.end) for word in words}
+    return " ".join(
+        prompt[start:end] for start, end in words_of(prompt) if (start, end) not in gone
+    )
