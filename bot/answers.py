@@ -60,12 +60,16 @@ def asked(interaction: Interaction) -> Asked:
 
 
 def actor(interaction: Interaction) -> Actor:
-    """Say who asks, with the permissions that Discord itself sent."""
+    """Say who asks, with the permissions that Discord itself sent.
+
+    The bot's admins are moderators wherever they are members.
+    """
     in_guild = interaction.guild_id is not None
+    is_admin = interaction.user.id in services_of(interaction).settings().moderation.admins
     return Actor(
         user_id=interaction.user.id,
         guild_id=interaction.guild_id,
-        manage_messages=in_guild and interaction.permissions.manage_messages,
+        manage_messages=in_guild and (is_admin or interaction.permissions.manage_messages),
     )
 
 

@@ -7,7 +7,9 @@ Opens and closes neither store nor engine: those belong to whoever made them.
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -15,18 +17,23 @@ from bot import texts_discord
 from bot.client import EaselClient
 from bot.config import Config
 from bot.engine_port import EnginePort
+from bot.estimates import work_of
+from bot.halts import Halt, Halts
 from bot.health import Lag, LagMeter, Metrics
 from bot.intake import Intake
+from bot.language import speaking
+from bot.loading import look_again
 from bot.poster import CrashPoint, Poster, no_crash
 from bot.queue import FairQueue
 from bot.services import Services
 from bot.talk import Talk
 from bot.worker import Worker
-from diffusion import EngineDeadError, ModelInfo
-from storage import StorageError, Store
+from diffusion import EngineDeadError, ModelInfo, Params, ParamsError
+from storage import JobState, StorageError, Store
 
 STOP_SECONDS: Final = 5.0
 GAUGE_SECONDS: Final = 5.0
+REMEMBERED: Final = 200
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +62,15 @@ class App:
         self._last_words: set[asyncio.Task[None]] = set()
         self.metrics = Metrics()
         self._meter = LagMeter(warn_seconds=config.monitoring.lag_warn_ms / 1000)
-        self.client = EaselClient(status=config.discord.status, guilds=config.discord.guilds)
+        self.client = EaselClient(
+            status=filled(config, waiting=0, running=0), guilds=config.discord.guilds
+        )
         self.services = self._compose()
         self.client.services = self.services
 
     def _compose(self) -> Services:
-        talk, queue = Talk(self.client), FairQueue(fair=lambda: self._config.queue.order == "fair")
+        talk = Talk(self.client, self.client.governor)
+        queue = FairQueue(fair=lambda: self._config.queue.order == "fair")
         poster = self._poster(talk)
         worker = Worker(
             store=self._store,
@@ -74,6 +84,7 @@ class App:
             die=self._die,
             crash=self._crash,
         )
+        halts = Halts(self._store, queue)
         intake = Intake(
             store=self._store,
             queue=queue,
@@ -81,6 +92,7 @@ class App:
             talk=talk,
             settings=self._settings,
             metrics=self.metrics,
+            halts=halts,
             crash=self._crash,
         )
         return Services(
@@ -93,6 +105,7 @@ class App:
             poster=poster,
             worker=worker,
             intake=intake,
+            halts=halts,
             metrics=self.metrics,
             lag=self._meter,
         )
@@ -141,8 +154,14 @@ class App:
         old, self._config = self._config, config
         self._meter.warn_seconds = config.monitoring.lag_warn_ms / 1000
         self.services.worker.wake()
+        self.services.queue.look_again()
         if config.discord.status != old.discord.status:
-            self._later(self.client.show_status(config.discord.status))
+            self._later(self._show_status())
+
+    async def refresh_folders(self, changed: Collection[Path]) -> None:
+        """Take in what was added to the folders that the settings name, or taken from them."""
+        await asyncio.to_thread(look_again, self._engine, self._config, changed)
+        log.info("the folders of add-ons and word lists were read again")
 
     async def run(self, token: str) -> None:
         """Log in, take up what was left, and work until stopped.
@@ -203,6 +222,7 @@ class App:
         """Take up what an earlier run left, then take jobs until cancelled."""
         await self.client.logged_in.wait()
         services = self.services
+        await services.halts.load()
         left = await self._store.recover()
         for job in left.to_reconcile:
             services.poster.submit(job, look_first=True)
@@ -212,8 +232,13 @@ class App:
             services.intake.put(job)
         for job in left.poisoned:
             log.error("job %s stopped the bot again and again and is given up", job.id)
-            sentence = texts_discord.failure("poison", job)
-            self._later(services.poster.tell(job, texts_discord.ended(job, sentence)))
+            with speaking(job.locale):
+                told = texts_discord.ended(job, texts_discord.failure("poison", job))
+            self._later(services.poster.tell(job, told))
+        for job in await self._store.history(states={JobState.POSTED}, limit=REMEMBERED):
+            with suppress(ParamsError):
+                work = work_of(Params.from_json(job.params))
+                services.worker.estimates.remember(work, job.device_seconds or 0.0)
         log.info(
             "taken up: %d waiting, %d to post, %d perhaps posted, %d given up",
             len(left.queued),
@@ -229,7 +254,17 @@ class App:
             self.metrics.waiting.set(len(self.services.queue))
             self.metrics.running.set(len(self.services.worker.running))
             self.metrics.unposted.set(self.services.poster.backlog)
+            await self._show_status()
             await asyncio.sleep(GAUGE_SECONDS)
+
+    async def _show_status(self) -> None:
+        """Let the line under the bot's name say how things are now."""
+        services = self.services
+        waiting, running = len(services.queue), len(services.worker.running)
+        status = filled(self._config, waiting=waiting, running=running)
+        if status and services.halts.of(None) is Halt.PAUSED:
+            status = f"paused · {status}"
+        await self.client.show_status(status)
 
     def _settings(self) -> Config:
         return self._config
@@ -244,3 +279,12 @@ class App:
         task = asyncio.create_task(words)
         self._last_words.add(task)
         task.add_done_callback(self._last_words.discard)
+
+
+def filled(config: Config, *, waiting: int, running: int) -> str:
+    """Return the line under the bot's name, with how things are now."""
+    status = config.discord.status
+    values = {"model": config.defaults.model, "waiting": waiting, "running": running}
+    for name, value in values.items():
+        status = status.replace(f"{{{name}}}", str(value))
+    return status

@@ -1,13 +1,15 @@
 """`easel check`: everything a start needs, looked at one by one without starting.
 
-Promises to report every fault it finds, not only the first, and to change nothing but a database
-that is behind this version.
+Promises to report every fault it finds, not only the first, to name what the file would change of
+the settings last in force, and to change nothing but a database that is behind this version.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.applied import differences, last_applied
 from bot.config import Config
 from bot.exits import Exit
 from bot.loading import describe_models, load_engine, read_config, read_token
@@ -32,6 +34,7 @@ async def check(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     except Exit as error:
         return [Finding(subject="config", text=str(error), good=False)]
     findings = [Finding(subject="config", text=f"{path} is complete and valid", good=True)]
+    findings += await asyncio.to_thread(_changes, config, path)
     parts: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
         ("token", lambda: _token(config, environment)),
         ("models", lambda: _models(config)),
@@ -44,6 +47,18 @@ async def check(path: Path, environment: Mapping[str, str]) -> list[Finding]:
         except (Exit, StorageError) as error:
             findings.append(Finding(subject=subject, text=str(error), good=False))
     return findings
+
+
+def _changes(config: Config, path: Path) -> list[Finding]:
+    """Say what this file would change of the settings that were last in force."""
+    before = last_applied(config, path)
+    if before is None:
+        return []
+    changes = differences(config, before)
+    if not changes:
+        return [Finding(subject="changes", text="none since it was last applied", good=True)]
+    lines = "".join(f"\n     {line}" for line in changes)
+    return [Finding(subject="changes", text=f"of what was last applied:{lines}", good=True)]
 
 
 async def _token(config: Config, environment: Mapping[str, str]) -> str:

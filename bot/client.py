@@ -16,14 +16,23 @@ from bot import texts
 from bot.answers import say
 from bot.buttons import Press
 from bot.commands.about import about
+from bot.commands.admin import admin
 from bot.commands.help import help_command
 from bot.commands.history import history
+from bot.commands.ideas import IDEAS
 from bot.commands.imagine import imagine
 from bot.commands.info import info
+from bot.commands.menus import menus
+from bot.commands.people import PEOPLE
 from bot.commands.show import show
 from bot.exits import Exit
+from bot.governor import Governor
+from bot.language import speak
+from bot.presses.remix import submitted
 from bot.prompting import RETYPE_ID, run_retyped
+from bot.reactions import reacted
 from bot.texts_discord import not_accepted
+from bot.translator import CommandTranslator
 from storage import StorageError
 
 if TYPE_CHECKING:
@@ -38,6 +47,11 @@ log = logging.getLogger(__name__)
 
 class Tree(app_commands.CommandTree["EaselClient"]):
     """The commands; an error in one of them is answered and logged."""
+
+    async def interaction_check(self, interaction: "Interaction", /) -> bool:
+        """Let everybody in, and answer in their language."""
+        speak(str(interaction.locale))
+        return True
 
     async def on_error(
         self, interaction: "Interaction", error: app_commands.AppCommandError, /
@@ -61,8 +75,10 @@ class EaselClient(discord.Client):
     def __init__(self, *, status: str, guilds: tuple[int, ...]) -> None:
         # Nothing here speaks: that the voice libraries are missing is no news to an admin.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
+        self.governor = Governor()
         super().__init__(
-            intents=discord.Intents(guilds=True),
+            intents=discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True),
+            http_trace=self.governor.trace(),
             allowed_mentions=discord.AllowedMentions.none(),
             activity=activity_of(status),
             max_messages=None,
@@ -70,15 +86,21 @@ class EaselClient(discord.Client):
             guild_ready_timeout=0.5,
         )
         self._guilds_synced = guilds
+        self._status = status
         self._background: list[asyncio.Task[None]] = []
         self.ready = asyncio.Event()
         self.logged_in = asyncio.Event()
         self.tree = Tree(self)
-        for make in (imagine, info, show, history, help_command, about):
+        for make in (imagine, info, show, history, help_command, about, admin):
             self.tree.add_command(make())
+        for make_other in (*PEOPLE, *IDEAS):
+            self.tree.add_command(make_other())
+        for menu in menus():
+            self.tree.add_command(menu)
 
     async def setup_hook(self) -> None:
         """Register what a press finds, and offer the commands."""
+        await self.tree.set_translator(CommandTranslator())
         self.add_dynamic_items(Press)
         self._background = [
             asyncio.create_task(self._sync(), name="command sync"),
@@ -88,10 +110,21 @@ class EaselClient(discord.Client):
 
     async def on_interaction(self, interaction: "Interaction") -> None:
         """Take the modals, whichever run of the bot showed them."""
+        speak(str(interaction.locale))
         data: Any = interaction.data
         modal = interaction.type is discord.InteractionType.modal_submit
         if modal and data.get("custom_id") == RETYPE_ID:
             await run_retyped(interaction)
+        elif modal:
+            await submitted(interaction)
+
+    async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
+        """Take a reaction on any message, also one from before this start."""
+        await reacted(self.services, event, on=True)
+
+    async def on_raw_reaction_remove(self, event: discord.RawReactionActionEvent) -> None:
+        """Take a reaction back."""
+        await reacted(self.services, event, on=False)
 
     async def hold(self, token: str) -> None:
         """Log in and stay connected until closed; a refused first connection is tried again."""
@@ -124,8 +157,15 @@ class EaselClient(discord.Client):
 
     async def show_status(self, status: str) -> None:
         """Change what stands under the bot's name."""
-        if self.is_ready():
+        if not self.is_ready() or status == self._status:
+            return
+        try:
             await self.change_presence(activity=activity_of(status))
+        except (discord.ConnectionClosed, discord.ClientException, OSError) as error:
+            # The gateway is away for a moment; the next change comes soon enough.
+            log.info("the status could not be shown: %s", error)
+        else:
+            self._status = status
 
     async def _forget_session(self) -> None:
         """Close what a failed login left open, so that the next one starts afresh."""

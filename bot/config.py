@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from bot.config_errors import ConfigError
 from bot.config_lines import Lines, Place, find_lines
 from bot.config_models import (
+    NAMED_SECTIONS,
     Config,
     DefaultsConfig,
     DeliveryConfig,
@@ -50,7 +51,10 @@ __all__ = [
     "StorageConfig",
     "load_config",
     "parse_config",
+    "read_text",
     "reload",
+    "reload_text",
+    "restart_keys",
 ]
 
 _MAX_BYTES: Final = 1 << 20
@@ -60,14 +64,18 @@ _NUMBER: Final = re.compile(r"[-+]?[\d_.]*")
 
 def load_config(path: Path) -> Config:
     """Read and check a configuration file."""
-    return parse_config(_read(path), path)
+    return parse_config(read_text(path), path)
 
 
 def reload(path: Path, current: Config) -> Config:
     """Read a changed file for a running bot; refuse what only a restart can change."""
-    text = _read(path)
+    return reload_text(read_text(path), path, current)
+
+
+def reload_text(text: str, path: Path, current: Config) -> Config:
+    """Check the text of a changed file as `reload` does."""
     fresh = parse_config(text, path)
-    for place in _changed_for_restart(fresh, current):
+    for place in restart_keys(fresh, current):
         raise ConfigError(
             "cannot change while the bot runs: restart it, or put the old value back. "
             "Until then the settings before this edit stay in force.",
@@ -84,7 +92,8 @@ def parse_config(text: str, path: Path) -> Config:
     data = _parse_toml(text, path)
     lines = find_lines(text)
     _refuse_hidden_token(data, lines, path)
-    sections: dict[str, Any] = {name: {} for name in Config.model_fields if name != "models"}
+    plain = [name for name in Config.model_fields if name not in NAMED_SECTIONS]
+    sections: dict[str, Any] = {name: {} for name in plain}
     try:
         config = Config.model_validate(sections | data, context={"folder": path.parent})
     except ValidationError as error:
@@ -95,7 +104,8 @@ def parse_config(text: str, path: Path) -> Config:
     return config
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a configuration file, unchecked."""
     try:
         if not path.exists():
             raise ConfigError(
@@ -232,12 +242,14 @@ def _check_together(config: Config, lines: Lines, path: Path) -> None:
         )
 
 
-def _changed_for_restart(fresh: Config, current: Config) -> Iterator[tuple[str, ...]]:
+def restart_keys(fresh: Config, current: Config) -> Iterator[tuple[str, ...]]:
     """Name every changed setting that a running bot cannot change."""
     for section, field in Config.model_fields.items():
         new, old = getattr(fresh, section), getattr(current, section)
         if _needs_restart(field.metadata):
             yield from _changed_models(new, old)
+            continue
+        if section in NAMED_SECTIONS:
             continue
         for key, inner in type(new).model_fields.items():
             if _needs_restart(inner.metadata) and getattr(new, key) != getattr(old, key):

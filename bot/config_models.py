@@ -7,6 +7,7 @@ Promises that a `Config` is complete, checked and immutable. Reads no file and n
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -19,6 +20,8 @@ from pydantic import (
 )
 
 import diffusion
+from bot.patterns import check_pattern
+from bot.preset_checks import check_preset_flags, check_style, check_template
 
 SHIPPED_MODEL: Final = "emoji"
 _ALIAS: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
@@ -97,9 +100,33 @@ Folder = Annotated[Path, BeforeValidator(_path), AfterValidator(_under_folder)]
 OptionalFile = Annotated[
     Path | None, BeforeValidator(_optional_path), AfterValidator(_under_folder)
 ]
+
+
+def _alias(value: str) -> str:
+    if not _ALIAS.fullmatch(value):
+        raise ValueError(
+            "is no name: use 1 to 32 small letters, digits, dots, dashes and "
+            "underscores, beginning with a letter or digit"
+        )
+    return value
+
+
+Alias = Annotated[str, AfterValidator(_alias)]
+Names = Annotated[tuple[Alias, ...], Field(strict=False)]
 Snowflake = Annotated[int, Field(gt=0, lt=2**63)]
 Words = Annotated[tuple[Annotated[str, AfterValidator(_word)], ...], Field(strict=False)]
 Snowflakes = Annotated[tuple[Snowflake, ...], Field(strict=False)]
+Patterns = Annotated[tuple[Annotated[str, AfterValidator(check_pattern)], ...], Field(strict=False)]
+
+
+def _id_key(value: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,18}", value, re.ASCII) or int(value) >= 2**63:
+        raise ValueError("must be named by an id, the long number that Discord's menus copy")
+    return value
+
+
+# TOML's keys are texts, also those that are numbers.
+IdKey = Annotated[str, AfterValidator(_id_key)]
 
 
 class DiscordConfig(Section):
@@ -107,7 +134,7 @@ class DiscordConfig(Section):
 
     token_file: Annotated[OptionalFile, Restart()] = None
     guilds: Annotated[Snowflakes, Restart()] = ()
-    status: Annotated[str, Field(max_length=128)] = "/imagine"
+    status: Annotated[str, Field(max_length=128)] = "{model} · {waiting} waiting"
 
 
 class EngineConfig(Section):
@@ -131,6 +158,7 @@ class ModelConfig(Section):
     loras: Annotated[OptionalFile, Restart()] = None
     controls: Annotated[OptionalFile, Restart()] = None
     embeddings: Annotated[OptionalFile, Restart()] = None
+    names: Annotated[Names, Restart()] = ()
 
 
 class DefaultsConfig(Section):
@@ -142,6 +170,33 @@ class DefaultsConfig(Section):
     guidance_scale: Annotated[float, Field(ge=0, le=100), AfterValidator(_off_or_more)] = 0.0
     sampler: Annotated[str, _one_of_or_own(diffusion.SAMPLERS)] = ""
     schedule: Annotated[str, _one_of_or_own(diffusion.SCHEDULES)] = ""
+    stylize: Annotated[int, Field(ge=0, le=1000)] = 100
+    house_style: Annotated[str, Field(max_length=1000), AfterValidator(check_style)] = ""
+    wildcards: OptionalFile = None
+
+
+class PresetConfig(Section):
+    """[presets.<name>]: one style template that people can name."""
+
+    prompt: Annotated[str, Field(max_length=2000), AfterValidator(check_template)]
+    negative: Annotated[str, Field(max_length=2000), AfterValidator(check_style)] = ""
+    flags: Annotated[str, Field(max_length=500), AfterValidator(check_preset_flags)] = ""
+    about: Annotated[str, Field(max_length=100)] = ""
+
+
+SHIPPED_PRESETS: Final = MappingProxyType(
+    {
+        "sticker": PresetConfig(
+            prompt="{prompt}, sticker with a thick white outline",
+            negative="shadow, frame",
+            about="A sticker",
+        )
+    }
+)
+# Sections that stand once for each name.
+NAMED_SECTIONS: Final[Mapping[str, type[Section]]] = MappingProxyType(
+    {"models": ModelConfig, "presets": PresetConfig}
+)
 
 
 class QueueConfig(Section):
@@ -150,7 +205,21 @@ class QueueConfig(Section):
     max_waiting: Annotated[int, Field(ge=1, le=100_000)] = 100
     max_waiting_user: Annotated[int, Field(ge=1, le=1000)] = 5
     max_running: Annotated[int, Field(ge=1, le=256)] = 4
+    max_running_user: Annotated[int, Field(ge=0, le=256)] = 0
     order: Literal["fair", "arrival"] = "fair"
+
+
+class RoleLimits(Section):
+    """[limits.roles.<id>]: what members of a role may ask for; what is left out is as for all."""
+
+    max_steps: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_pixels: Annotated[int, Field(ge=64, le=8192 * 8192)] | None = None
+    max_repeat: Annotated[int, Field(ge=1, le=10)] | None = None
+    max_permutations: Annotated[int, Field(ge=1, le=100)] | None = None
+    max_waiting_user: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_running_user: Annotated[int, Field(ge=0, le=256)] | None = None
+    seconds_per_day: Annotated[float, Field(ge=0, le=86_400)] | None = None
+    models: Words | None = None
 
 
 class LimitsConfig(Section):
@@ -161,14 +230,35 @@ class LimitsConfig(Section):
     max_pixels: Annotated[int, Field(ge=64, le=8192 * 8192)] = 1_572_864
     max_aspect: Annotated[float, Field(ge=1, le=100)] = 4.0
     max_repeat: Annotated[int, Field(ge=1, le=10)] = 4
+    max_permutations: Annotated[int, Field(ge=1, le=100)] = 10
+    seconds_per_day: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    roles: Mapping[IdKey, RoleLimits] = Field(default_factory=dict)
+
+
+class PlaceWords(Section):
+    """[moderation.guilds.<id>], [moderation.channels.<id>]: what is not written there as well."""
+
+    blocked_words: Words = ()
+    blocked_patterns: Patterns = ()
 
 
 class ModerationConfig(Section):
-    """[moderation]: what is refused, and who may press what."""
+    """[moderation]: what is refused, who may press what, and who keeps order."""
 
     blocked_words: Words = ()
+    blocked_patterns: Patterns = ()
     press: Literal["anyone", "requester"] = "anyone"
-    unsafe: Literal["block", "allow"] = "block"
+    unsafe: Literal["block", "spoiler", "restricted", "allow"] = "block"
+    admins: Snowflakes = ()
+    report_channel: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    guilds: Mapping[IdKey, PlaceWords] = Field(default_factory=dict)
+    channels: Mapping[IdKey, PlaceWords] = Field(default_factory=dict)
+
+
+class UpscaleConfig(Section):
+    """[upscale]: what "Upscale" enlarges finished pictures with."""
+
+    path: OptionalFile = None
 
 
 class StorageConfig(Section):
@@ -195,18 +285,6 @@ class MonitoringConfig(Section):
     port: Annotated[int, Field(ge=0, le=65_535), Restart()] = 0
 
 
-def _alias(value: str) -> str:
-    if not _ALIAS.fullmatch(value):
-        raise ValueError(
-            "is no name for a model: use 1 to 32 small letters, digits, dots, dashes and "
-            "underscores, beginning with a letter or digit"
-        )
-    return value
-
-
-Alias = Annotated[str, AfterValidator(_alias)]
-
-
 class Config(Section):
     """All settings. A new file makes a new Config; this one never changes."""
 
@@ -215,10 +293,12 @@ class Config(Section):
     models: Annotated[Mapping[Alias, ModelConfig], Field(min_length=1), Restart()] = Field(
         default_factory=lambda: {SHIPPED_MODEL: ModelConfig(path=SHIPPED_MODEL)}
     )
+    presets: Mapping[Alias, PresetConfig] = Field(default_factory=lambda: dict(SHIPPED_PRESETS))
     defaults: DefaultsConfig = Field(default_factory=DefaultsConfig)
     queue: QueueConfig = Field(default_factory=QueueConfig)
     limits: LimitsConfig = Field(default_factory=LimitsConfig)
     moderation: ModerationConfig = Field(default_factory=ModerationConfig)
+    upscale: UpscaleConfig = Field(default_factory=UpscaleConfig)
     storage: StorageConfig = Field(default_factory=StorageConfig)
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig)
     monitoring: MonitoringConfig = Field(default_factory=MonitoringConfig)

@@ -6,9 +6,13 @@ from typing import Any, Final
 
 from pydantic_core import ErrorDetails
 
-from bot.config_models import Config, ModelConfig
+from bot.config_models import NAMED_SECTIONS, Config
 
 _SHOWN: Final = 40
+# Sections inside of sections, each with a name of its own below.
+_INNER: Final = frozenset(
+    {("limits", "roles"), ("moderation", "guilds"), ("moderation", "channels")}
+)
 _KINDS: Final = {
     "int_type": "must be a whole number without quotes",
     "int_from_float": "must be a whole number without quotes",
@@ -30,9 +34,17 @@ _KINDS: Final = {
 def key_name(place: tuple[str | int, ...]) -> str:
     """Write a place as the file has it: `[queue] max_waiting`, `[models.emoji] path`."""
     parts = [str(part)[:_SHOWN] for part in place if isinstance(part, str)]
-    depth = 2 if parts[:1] == ["models"] else 1
+    depth = _depth(parts)
     head, tail = parts[:depth], parts[depth:]
     return f"[{'.'.join(head)}]" + (f" {'.'.join(tail)}" if tail else "")
+
+
+def _depth(parts: list[str]) -> int:
+    """Return how many names the section's heading has."""
+    if tuple(parts[:2]) in _INNER and len(parts) > 2:
+        return 3
+    named = bool(parts) and parts[0] in NAMED_SECTIONS
+    return 2 if named or tuple(parts[:2]) in _INNER else 1
 
 
 def describe(fault: ErrorDetails, data: Mapping[str, Any], place: tuple[str | int, ...]) -> str:
@@ -41,6 +53,8 @@ def describe(fault: ErrorDetails, data: Mapping[str, Any], place: tuple[str | in
     if kind == "extra_forbidden":
         return _unknown(place, fault["input"])
     if kind == "missing":
+        if place[0] == "presets":
+            return 'is missing; every style needs one, as in prompt = "{prompt}, watercolour".'
         return 'is missing; every model needs one, as in path = "emoji".'
     if kind == "value_error":
         sentence = str(context["error"])
@@ -98,7 +112,7 @@ def _keys() -> dict[str, tuple[str, ...]]:
     """List the keys of every section."""
     keys = {}
     for section, field in Config.model_fields.items():
-        model = ModelConfig if section == "models" else field.annotation
+        model = NAMED_SECTIONS.get(section, field.annotation)
         keys[section] = tuple(getattr(model, "model_fields", ()))
     return keys
 

@@ -105,7 +105,18 @@ class Metrics:
         self.lag = Gauge(
             "easel_loop_lag_seconds", "Lateness of the event loop", ["of"], registry=self.registry
         )
+        self.promise_error = Histogram(
+            "easel_eta_error_ratio",
+            "How far the time that was foretold was off, as a share of what it took",
+            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0),
+            registry=self.registry,
+        )
         self._server: tuple[WSGIServer, Thread] | None = None
+
+    def promise_kept(self, error: float | None) -> None:
+        """Take in how far a foretold time was off; None where none was told."""
+        if error is not None:
+            self.promise_error.observe(error)
 
     def watch_lag(self, meter: LagMeter) -> None:
         """Show this meter's values whenever somebody asks."""

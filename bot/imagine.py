@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from bot.config import Config
 from bot.exits import Exit
@@ -11,11 +12,15 @@ from bot.jobs import software
 from bot.limits import check_length
 from bot.loading import load_configured
 from bot.prompt import PromptError, parse
-from bot.resolve import resolve
+from bot.resolve import resolve_runs
+from bot.wildcards import load_wildcards
 from diffusion import DiffusionError, ModelInfo, Params, ParamsError
 from diffusion.pictures import encode_png, enlarge, make_grid, withhold
 from diffusion.provenance import Provenance
 from storage.ids import new_job_id
+
+# A file on the disk stands behind no spoiler and in no channel.
+_WITHHELD: Final = frozenset({"block", "restricted"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +38,13 @@ def params_of(text: str, config: Config, models: dict[str, ModelInfo]) -> tuple[
         raise Exit(refusal.text, code=1)
     try:
         seed = random.SystemRandom().randrange(2**32)
-        return resolve(parse(text), models=models, config=config, seed=seed)
+        folder = config.defaults.wildcards
+        lists = {} if folder is None or "__" not in text else load_wildcards(folder)
+        runs = resolve_runs(parse(text), models=models, config=config, seed=seed, lists=lists)
     except PromptError as error:
         hint = f"\nTry: {error.suggestion}" if error.suggestion else ""
         raise Exit(f"{error.message}\n{error.caret()}{hint}", code=1) from error
+    return tuple(run.params for run in runs)
 
 
 def paint(
@@ -59,7 +67,7 @@ def paint(
         for step in generate(model, params):
             progress(step.index, step.total)
             pictures = step.pictures
-            if pictures is not None and config.moderation.unsafe == "block":
+            if pictures is not None and config.moderation.unsafe in _WITHHELD:
                 pictures = withhold(pictures, step.flagged)
     except ParamsError as error:
         # What was asked for is at fault, not the settings.

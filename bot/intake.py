@@ -5,32 +5,40 @@ makes no second job, and that an accepted job is painted even when its answer wa
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import discord
 
-from bot import limits, texts, texts_discord
+from bot import judged, limits, roles, texts, texts_community, texts_discord
 from bot.answers import say
 from bot.cards import under_progress
 from bot.config import Config
+from bot.estimates import work_of
+from bot.halts import Halt, Halts
 from bot.health import Metrics
+from bot.jobs import MAX_UPLOAD, details_of
 from bot.poster import CrashPoint, no_crash
-from bot.queue import FairQueue
+from bot.queue import EVERYWHERE, FairQueue, Ticket, share_of
+from bot.recipes import is_express
 from bot.services import Interaction
 from bot.talk import Letter, Passing, Refused, Talk
 from bot.worker import Worker
 from diffusion import Params
-from storage import Enqueued, Job, JobKind, NewJob, StorageError, Store
+from storage import MOST_IMAGES, Enqueued, Job, JobKind, NewJob, StorageError, Store
 
 if TYPE_CHECKING:
     from discord.ui import View
 
 # Discord takes the first answer within three seconds; what comes later is lost anyway.
 ANSWER_SECONDS: Final = 4.0
+# Kinds whose pictures are no grid of four.
+_MANY: Final = frozenset({JobKind.MORPH, JobKind.GRID, JobKind.REROLL})
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +55,7 @@ class Intake:
         talk: Talk,
         settings: Callable[[], Config],
         metrics: Metrics,
+        halts: Halts,
         crash: CrashPoint = no_crash,
     ) -> None:
         self._store = store
@@ -55,17 +64,20 @@ class Intake:
         self._talk = talk
         self._settings = settings
         self._metrics = metrics
+        self._halts = halts
         self._crash = crash
 
     async def accept(self, interaction: Interaction, news: Sequence[NewJob]) -> None:
         """Take in all jobs of one interaction, or say in a sentence why none."""
         arrived = time.monotonic()
-        refusal = await self._refusal(news)
+        settings = roles.settings_of(interaction, self._settings())
+        news = [dressed(new, interaction, settings) for new in news]
+        refusal = await self._refusal(interaction, news, settings)
         if refusal is not None:
             await say(interaction, refusal)
             return
         try:
-            accepted = await self._enqueue(news)
+            accepted = await self._enqueue(news, settings)
         except StorageError as error:
             log.warning("a job of %d was not accepted: %s", interaction.user.id, error)
             await say(interaction, texts_discord.not_accepted(error))
@@ -85,25 +97,61 @@ class Intake:
 
     def put(self, job: Job) -> None:
         """Let a queued job wait for its turn; one that needs no device has it at once."""
-        if job.kind is JobKind.UPSCALE:
+        if is_express(job):
             self._worker.express(job)
         else:
-            self._queue.put(job.id, job.requester_id)
+            self._queue.add(self.ticket(job))
 
-    async def _refusal(self, news: Sequence[NewJob]) -> str | None:
-        settings = self._settings()
-        params = [Params.from_json(new.params) for new in news]
-        refused = limits.check_params(params, settings.limits)
-        for one in params:
-            refused = refused or limits.check_words(one.prompt, settings.moderation)
+    def cost(self, job: Job) -> float:
+        """Return the device seconds that a job is estimated to take."""
+        if is_express(job):
+            return 0.0
+        work = work_of(Params.from_json(job.params), share_of(job.details))
+        return self._worker.estimates.cost(work)
+
+    def ticket(self, job: Job) -> Ticket:
+        """Return a job's place-to-be in the queue: its cost, its class, its requester's caps."""
+        work = work_of(Params.from_json(job.params), share_of(job.details))
+        settings = roles.settings_for(self._settings(), roles.roles_in(job))
+        return Ticket(
+            job_id=job.id,
+            requester_id=job.requester_id,
+            seconds=self._worker.estimates.cost(work),
+            share=work.share,
+            guild_id=job.guild_id or EVERYWHERE,
+            most_running=settings.queue.max_running_user,
+            work=work,
+        )
+
+    async def _refusal(
+        self, interaction: Interaction, news: Sequence[NewJob], settings: Config
+    ) -> str | None:
+        user_id, guild_id = interaction.user.id, interaction.guild_id
+        ban = await self._store.ban_of(guild_id, user_id)
+        if ban is not None:
+            return texts_community.banned(ban.reason, ban.until)
+        refused = check_jobs(interaction, news, settings)
         if refused is not None:
             return refused.text
+        for new in filter(is_express, news):
+            # The same pixels again: what may not be seen here may not come by a button either.
+            mark = await judged.mark_of_parent(new, self._store)
+            if judged.is_barred(mark, restricted=is_restricted(interaction)):
+                return texts_community.restricted_only()
+        if not all(map(is_express, news)):
+            if self._halts.of(guild_id) is Halt.DRAINING:
+                return texts_community.draining()
+            quota = await roles.quota_of(
+                self._store, self.cost, settings, user_id=user_id, guild_id=guild_id
+            )
+            if quota.limit is not None and quota.is_used_up:
+                return texts_community.quota_used_up(limit=quota.limit, resets=quota.resets)
         free = await self._store.free_bytes()
         return texts.disk_full() if free < settings.storage.min_free_gib * 2**30 else None
 
-    async def _enqueue(self, news: Sequence[NewJob]) -> tuple[Enqueued, ...]:
-        limit = self._settings().queue
-        if all(new.kind is JobKind.UPSCALE for new in news):
+    async def _enqueue(self, news: Sequence[NewJob], settings: Config) -> tuple[Enqueued, ...]:
+        limit = settings.queue
+        if all(map(is_express, news)):
             # What needs no device does not wait, so it is not held against anybody.
             return await self._store.enqueue_all(news)
         return await self._store.enqueue_all(
@@ -137,12 +185,61 @@ class Intake:
             log.warning("job %s: its message could not be noted: %s", job.id, error)
 
     def _waiting_text(self, job: Job) -> str:
-        if job.kind is JobKind.UPSCALE:
+        if is_express(job):
             return texts_discord.posting(job)
-        position = self._queue.next_position(job.requester_id)
-        steps = Params.from_json(job.params).steps_run
-        eta = self._worker.eta(position=position, steps=steps)
+        ticket = self._queue.ticket(job.id) or self.ticket(job)
+        position = self._queue.position_of(ticket)
+        if self._halts.of(job.guild_id) is Halt.PAUSED:
+            waiting = texts_discord.waiting(job, position=position, eta=None)
+            return f"{waiting}\n{texts_community.paused()}"
+        eta = self._worker.eta(ticket)
+        self._worker.estimates.promised(job.id, eta)
         return texts_discord.waiting(job, position=position, eta=eta)
+
+
+def dressed(new: NewJob, interaction: Interaction, settings: Config) -> NewJob:
+    """Note in a job what only its interaction knows and what its delivery needs later.
+
+    That is the largest file Discord takes there, the roles that change limits, and whether the
+    channel is age-restricted. What is as usual is left out; what an older job said is forgotten.
+    """
+    details = details_of(new)
+    limit = interaction.filesize_limit
+    here: dict[str, object] = {
+        "limit": None if limit in (None, MAX_UPLOAD) else limit,
+        "roles": list(roles.roles_of(interaction, settings)) or None,
+        "restricted": is_restricted(interaction) or None,
+    }
+    kept = {key: value for key, value in details.items() if key not in here}
+    kept |= {key: value for key, value in here.items() if value is not None}
+    return replace(new, details=json.dumps(kept, sort_keys=True))
+
+
+def is_restricted(interaction: Interaction) -> bool:
+    """Say whether an interaction comes from an age-restricted channel."""
+    channel = interaction.channel
+    channel = getattr(channel, "parent", None) or channel
+    return bool(getattr(channel, "nsfw", False))
+
+
+def check_jobs(
+    interaction: Interaction, news: Sequence[NewJob], settings: Config
+) -> limits.Refusal | None:
+    """Check all jobs of one interaction against the limits of who asks, where they ask."""
+    params = [Params.from_json(new.params) for new in news]
+    most = settings.limits.max_repeat * settings.limits.max_permutations
+    images = MOST_IMAGES if any(new.kind in _MANY for new in news) else limits.MAX_IMAGES
+    refused = limits.check_params(params, settings.limits, images=images, runs=most)
+    allowed = roles.models_for(settings, roles.roles_of(interaction, settings))
+    parent_id = getattr(interaction.channel, "parent_id", None)
+    channels = [each for each in (interaction.channel_id, parent_id) if each is not None]
+    for one in params:
+        refused = refused or limits.check_model(one.model, allowed)
+        for prompt in (one.prompt, *one.morph):
+            refused = refused or limits.check_words(
+                prompt, settings.moderation, guild_id=interaction.guild_id, channels=channels
+            )
+    return refused
 
 
 async def _acknowledge(interaction: Interaction, content: str, view: "View") -> int | None:

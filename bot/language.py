@@ -50,6 +50,11 @@ def speaking(locale: str | None) -> Iterator[None]:
         _spoken.reset(token)
 
 
+def speak(locale: str | None) -> None:
+    """Speak a language for the rest of the task that calls this."""
+    _spoken.set(language_of(locale))
+
+
 def spoken() -> str:
     """Return the language that is spoken now."""
     return _spoken.get()

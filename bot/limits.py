@@ -7,14 +7,15 @@ queue's own rule, checked where the job is stored.
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from bot import texts
-from bot.config_models import LimitsConfig, ModerationConfig
+from bot import texts, texts_community
+from bot.config_models import LimitsConfig, ModerationConfig, PlaceWords
 from bot.escape import utf16_length
+from bot.patterns import compiled
 from diffusion import Params
 
 MAX_IMAGES: Final = 4
@@ -30,6 +31,8 @@ class RefusalCode(StrEnum):
 
     PROMPT_TOO_LONG = "prompt_too_long"
     BLOCKED_WORD = "blocked_word"
+    BLOCKED_PATTERN = "blocked_pattern"
+    MODEL_NOT_ALLOWED = "model_not_allowed"
     TOO_MANY_STEPS = "too_many_steps"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_MANY_IMAGES = "too_many_images"
@@ -53,20 +56,50 @@ def check_length(text: str, limits: LimitsConfig) -> Refusal | None:
     return Refusal(code=RefusalCode.PROMPT_TOO_LONG, text=told)
 
 
-def check_words(prompt: str, moderation: ModerationConfig) -> Refusal | None:
-    """Refuse a prompt with a blocked word or phrase in it; what it says `--no` to may be any."""
-    word = blocked_word(prompt, moderation.blocked_words)
-    if word is None:
+def check_words(
+    prompt: str,
+    moderation: ModerationConfig,
+    *,
+    guild_id: int | None = None,
+    channels: Collection[int] = (),
+) -> Refusal | None:
+    """Refuse a prompt with something blocked in it, here or everywhere.
+
+    What it says `--no` to may be any. `channels` are the channel and what it is a thread of.
+    """
+    for one in _lists(moderation, guild_id, channels):
+        word = blocked_word(prompt, one.blocked_words)
+        if word is not None:
+            return Refusal(code=RefusalCode.BLOCKED_WORD, text=texts.blocked_word(word))
+        pattern = blocked_pattern(prompt, one.blocked_patterns)
+        if pattern is not None:
+            told = texts_community.blocked_pattern(pattern)
+            return Refusal(code=RefusalCode.BLOCKED_PATTERN, text=told)
+    return None
+
+
+def check_model(alias: str, allowed: Collection[str] | None) -> Refusal | None:
+    """Refuse a model that is not among those allowed; None allows all."""
+    if allowed is None or alias in allowed:
         return None
-    return Refusal(code=RefusalCode.BLOCKED_WORD, text=texts.blocked_word(word))
+    told = texts_community.model_not_allowed(alias, sorted(allowed))
+    return Refusal(code=RefusalCode.MODEL_NOT_ALLOWED, text=told)
 
 
 def check_params(
-    params: Sequence[Params], limits: LimitsConfig, *, images: int = MAX_IMAGES
+    params: Sequence[Params],
+    limits: LimitsConfig,
+    *,
+    images: int = MAX_IMAGES,
+    runs: int | None = None,
 ) -> Refusal | None:
-    """Refuse runs that cost more than one prompt may, also those of older, larger settings."""
-    if len(params) > limits.max_repeat:
-        told = texts.too_many_repeats(repeats=len(params), limit=limits.max_repeat)
+    """Refuse runs that cost more than one prompt may, also those of older, larger settings.
+
+    `runs` are the most there may be, where a prompt stands for several.
+    """
+    most = limits.max_repeat if runs is None else runs
+    if len(params) > most:
+        told = texts.too_many_repeats(repeats=len(params), limit=most)
         return Refusal(code=RefusalCode.TOO_MANY_REPEATS, text=told)
     for one in params:
         refusal = _check_one(one, limits, images)
@@ -99,6 +132,27 @@ def blocked_word(text: str, words: Sequence[str]) -> str | None:
         if parts and all(part in plain for part in parts) and _pattern(parts).search(plain):
             return word
     return None
+
+
+def blocked_pattern(text: str, patterns: Sequence[str]) -> str | None:
+    """Return the first pattern that a text matches, as it is typed or without its disguises."""
+    if not patterns:
+        return None
+    plain = _plain(text)
+    for pattern in patterns:
+        found = compiled(pattern)
+        if found.search(plain) or found.search(text):
+            return pattern
+    return None
+
+
+def _lists(
+    moderation: ModerationConfig, guild_id: int | None, channels: Collection[int]
+) -> list[ModerationConfig | PlaceWords]:
+    found: list[ModerationConfig | PlaceWords] = [moderation]
+    places = [moderation.guilds.get(str(guild_id))]
+    places += [moderation.channels.get(str(channel)) for channel in channels]
+    return found + [place for place in places if place is not None]
 
 
 def _plain(text: str) -> str:

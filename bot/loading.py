@@ -4,13 +4,15 @@ Promises that everything that can be wrong with a start is an `Exit` with a sent
 only when weights are loaded.
 """
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.config import Config, ConfigError, load_config
+from bot.engine_port import EnginePort
 from bot.exits import Exit
 from bot.secrets import TokenError, find_token, token_problem
 from diffusion import DiffusionError, ModelInfo, describe_model
@@ -18,6 +20,8 @@ from diffusion import DiffusionError, ModelInfo, describe_model
 if TYPE_CHECKING:
     from diffusion import Engine, Model
     from diffusion.device import Device
+
+log = logging.getLogger(__name__)
 
 
 def read_config(path: Path) -> Config:
@@ -105,6 +109,17 @@ def load_engine(config: Config) -> "Engine":
 def _load_again(config: Config, alias: str, devices: Sequence["Device"], name: str) -> "Model":
     """Load a model onto the device of this name, as it was loaded at the start."""
     return load_configured(config, alias, next(d for d in devices if d.device == name))
+
+
+def look_again(engine: EnginePort, config: Config, changed: Collection[Path]) -> None:
+    """Let an engine know the LoRAs that lie in its models' folders now. Reads folders."""
+    names = {path.stem for path in changed}
+    for alias, model in config.models.items():
+        if model.loras is not None:
+            try:
+                engine.look_again(alias, model.loras, names)
+            except DiffusionError as error:
+                log.warning("[models.%s] loras: %s", alias, error)
 
 
 def environment() -> Mapping[str, str]:

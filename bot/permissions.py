@@ -19,6 +19,25 @@ class Action(StrEnum):
     DELETE = "delete"
     DELETE_SURE = "yes"
     SHOW = "show"
+    SUBTLE_2X = "up2s"
+    CREATIVE_2X = "up2c"
+    UP_4X = "up4"
+    VARY_SUBTLE = "vsub"
+    VARY_STRONG = "vstr"
+    REGION = "region"
+    ZOOM_15 = "zoom15"
+    ZOOM_2 = "zoom2"
+    ZOOM_CUSTOM = "zoomc"
+    LEFT = "panl"
+    RIGHT = "panr"
+    UP = "panu"
+    DOWN = "pand"
+    SQUARE = "square"
+    REMIX = "remix"
+    CONTINUE = "go"
+    KEEP = "keep"
+    FAVOURITE = "fav"
+    REPORT = "report"
 
 
 class Verdict(StrEnum):
@@ -29,8 +48,31 @@ class Verdict(StrEnum):
     NOT_YOURS = "not_yours"
 
 
-OWNERS_ONLY: Final = frozenset({Action.CANCEL, Action.DELETE, Action.DELETE_SURE})
-PAINTING: Final = frozenset({Action.UPSCALE, Action.VARY, Action.REROLL})
+OWNERS_ONLY: Final = frozenset({Action.CANCEL, Action.KEEP, Action.DELETE, Action.DELETE_SURE})
+# What makes a new job, which the presser pays for.
+PAINTING: Final = frozenset(
+    {
+        Action.UPSCALE,
+        Action.VARY,
+        Action.REROLL,
+        Action.SUBTLE_2X,
+        Action.CREATIVE_2X,
+        Action.UP_4X,
+        Action.VARY_SUBTLE,
+        Action.VARY_STRONG,
+        Action.REGION,
+        Action.ZOOM_15,
+        Action.ZOOM_2,
+        Action.ZOOM_CUSTOM,
+        Action.LEFT,
+        Action.RIGHT,
+        Action.UP,
+        Action.DOWN,
+        Action.SQUARE,
+        Action.REMIX,
+        Action.CONTINUE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

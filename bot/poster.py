@@ -11,25 +11,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 import discord
 
-from bot import jobs, texts, texts_discord
-from bot.cards import under_result
+from bot import jobs, judged, texts, texts_discord
 from bot.config import Config
 from bot.health import Metrics
+from bot.language import speaking
+from bot.letters import letter_of
 from bot.patience import until_stored
-from bot.talk import Attachment, Letter, Passing, Reason, Refused, Talk
+from bot.preferences import Name
+from bot.talk import Letter, Passing, Reason, Refused, Talk
 from diffusion import ModelInfo
-from storage import Job, JobKind, JobState, StaleJob, StorageError, Store
+from storage import Job, JobKind, JobState, Scope, StaleJob, StorageError, Store
 
 NONCE_SECONDS: Final = 120.0
 EDITABLE: Final = timedelta(minutes=55)
 CLOCKS_APART: Final = timedelta(seconds=30)
 LONGEST_PAUSE: Final = 30.0
+SMALLEST_FILE: Final = 16 * 1024
 AT_ONCE: Final = 8
 TELL_TRIES: Final = 3
 
@@ -65,6 +69,7 @@ class Poster:
         self._first_pause = first_pause
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._channels: dict[str, int] = {}
         self.changed = asyncio.Event()
 
     @property
@@ -72,12 +77,19 @@ class Poster:
         """How many finished jobs are not posted yet."""
         return len(self._tasks)
 
+    def busy(self, channel_id: int) -> bool:
+        """Whether a finished job waits to be posted in a channel: whatever else is said waits."""
+        return channel_id in self._channels.values()
+
     def submit(self, job: Job, *, look_first: bool = False) -> None:
         """Post a job in the background; `look_first` when an earlier run may have posted it."""
         if job.id in self._tasks:
             return
-        task = asyncio.create_task(self._post(job, look_first=look_first), name=f"post {job.id}")
+        with speaking(job.locale):
+            posting = self._post(job, look_first=look_first)
+            task = asyncio.create_task(posting, name=f"post {job.id}")
         self._tasks[job.id] = task
+        self._channels[job.id] = job.progress_channel_id or job.channel_id
         task.add_done_callback(lambda done: self._done(job.id, done))
 
     async def stop(self) -> None:
@@ -123,7 +135,7 @@ class Poster:
                 return
 
     def _done(self, job_id: str, task: "asyncio.Task[None]") -> None:
-        del self._tasks[job_id]
+        del self._tasks[job_id], self._channels[job_id]
         self.changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("job %s could not be posted", job_id, exc_info=error)
@@ -154,6 +166,10 @@ class Poster:
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 2)
             except Refused as refusal:
+                smaller = await self._smaller(attempt.job, letter, refusal)
+                if smaller is not None:
+                    letter = smaller
+                    continue
                 log.warning("job %s cannot be posted: %s", attempt.job.id, refusal)
                 code = "undeliverable" if refusal.reason is Reason.NO_PLACE else "refused"
                 await self._fail(attempt.job, code)
@@ -166,6 +182,7 @@ class Poster:
         log.info("job %s posted as message %d", job.id, message_id)
         if attempt.edited:
             await self._mention(job, message_id)
+        await self._copy_home(job, letter)
 
     async def _deliver(self, attempt: "_Attempt", letter: Letter) -> int:
         """Take the first rung of the ladder that holds; return the message's id."""
@@ -179,7 +196,7 @@ class Poster:
                 raise
         channel_id = await self._talk.direct(attempt.job.requester_id)
         note = texts.undeliverable(attempt.job.channel_id)
-        told = Letter(content=f"{letter.content}\n{note}", view=letter.view, picture=letter.picture)
+        told = replace(letter, content=f"{letter.content}\n{note}")
         return await self._send(attempt, channel_id, told)
 
     async def _edited(self, attempt: "_Attempt", place: tuple[int, int], letter: Letter) -> bool:
@@ -218,7 +235,7 @@ class Poster:
             attempt.renew(await until_stored(lambda: self._store.bump_nonce(job)))
         ping = attempt.job.requester_id if self._settings().delivery.mention_requester else None
         attempt.edited = False
-        letter = Letter(content=letter.content, view=letter.view, picture=letter.picture, ping=ping)
+        letter = replace(letter, ping=ping)
         return await self._talk.send(channel_id, letter, nonce=nonce_of(attempt.job))
 
     async def _find(self, job: Job, channel_id: int) -> int | None:
@@ -231,19 +248,22 @@ class Poster:
         own = self._talk.own_id
         return next((item.id for item in messages if is_result(item, job, own)), None)
 
-    async def _letter(self, job: Job) -> Letter | None:
-        pictures = await until_stored(lambda: self._store.pictures(job.id))
-        grid = next((picture for picture in pictures if picture.index == 0), None)
-        if grid is None:
+    async def _smaller(self, job: Job, letter: Letter, refusal: Refused) -> Letter | None:
+        """Return a letter with a smaller file, where the file was too large; None at the end."""
+        if refusal.reason is not Reason.TOO_LARGE or letter.picture is None:
             return None
-        try:
-            data = await self._store.read_picture(grid)
-        except StorageError:
-            log.exception("job %s: its picture cannot be read", job.id)
+        size = len(letter.picture.data)
+        limit = jobs.MAX_UPLOAD if size > jobs.MAX_UPLOAD else size // 2
+        if limit < SMALLEST_FILE:
             return None
-        name, data = await asyncio.to_thread(jobs.fitting, job, data, self._models.get(job.model))
-        picture = Attachment(name=name, data=data, alt=texts_discord.alt_text(job))
-        return Letter(content=texts_discord.final(job), view=under_result(job), picture=picture)
+        smaller = await self._letter(job, limit=limit)
+        if smaller is None or smaller.picture is None or len(smaller.picture.data) >= size:
+            return None
+        log.info("job %s: %d bytes were too many, now %d", job.id, size, len(smaller.picture.data))
+        return smaller
+
+    async def _letter(self, job: Job, *, limit: int | None = None) -> Letter | None:
+        return await letter_of(self._store, job, self._models.get(job.model), limit=limit)
 
     async def _progress_of(self, job: Job) -> tuple[int, int] | None:
         """Return channel and id of a job's own message, as the table knows them now."""
@@ -269,6 +289,18 @@ class Poster:
                 await asyncio.sleep(self._first_pause)
             else:
                 return
+
+    async def _copy_home(self, job: Job, letter: Letter) -> None:
+        """Send it to the requester's direct messages too, where they want that; best effort."""
+        if job.guild_id is None:
+            return
+        try:
+            wanted = await self._store.preferences(Scope.USER, job.requester_id)
+            if wanted.get(Name.DM) is True:
+                channel_id = await self._talk.direct(job.requester_id)
+                await self._talk.send(channel_id, letter, nonce=f"{job.id}h")
+        except (StorageError, Passing, Refused) as trouble:
+            log.info("job %s: no copy was sent home (%s)", job.id, trouble)
 
     async def _fail(self, job: Job, code: str) -> None:
         sentence = texts_discord.failure(code, job)
@@ -321,7 +353,8 @@ def is_result(message: discord.Message, job: Job, own_id: int) -> bool:
     if message.author.id != own_id:
         return False
     stem = jobs.file_stem(job)
-    if all(Path(each.filename).stem != stem for each in message.attachments):
+    names = (judged.plain_name(each.filename) for each in message.attachments)
+    if all(Path(name).stem != stem for name in names):
         return False
     return any(f":{job.id}:" in each for each in custom_ids(message))
 

@@ -1,23 +1,22 @@
 """Progress in a job's own message: what is newest, when there is room, and never after the end.
 
 Promises that edits of one message are `delivery.edit_seconds` apart and that those of one channel
-leave room for results and stand back while any waits; that what was overtaken is never sent; and
-that once `close` has returned no edit of this job is under way, so the final text cannot be
-overwritten by an older one. A failed edit of progress is forgotten: the next one says more.
+leave room for results (`bot.governor`) and stand back while any waits there; that what was
+overtaken is never sent; and that once `close` has returned no edit of this job is under way, so the
+final text cannot be overwritten by an older one. A failed edit of progress is forgotten: the next
+one says more.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
 from bot.config import DeliveryConfig
+from bot.governor import Governor
 from diffusion import Step
 
-# Discord allows about five edits in five seconds in a channel; half of them stay free for results.
-CHANNEL_SECONDS: Final = 2.0
 LONGEST_WAIT: Final = 10.0
 
 log = logging.getLogger(__name__)
@@ -36,23 +35,6 @@ Show = Callable[[Sight], Awaitable[None]]
 Paint = Callable[[Step], bytes]
 
 
-class Pace:
-    """Spaces the progress edits of each channel."""
-
-    def __init__(self, seconds: float = CHANNEL_SECONDS) -> None:
-        self._seconds = seconds
-        self._next: dict[int, float] = {}
-
-    async def turn(self, channel_id: int) -> None:
-        """Wait until this channel has room for one more progress edit."""
-        now = time.monotonic()
-        for old in [key for key, due in self._next.items() if due < now]:
-            del self._next[old]
-        due = max(now, self._next.get(channel_id, now))
-        self._next[channel_id] = due + self._seconds
-        await asyncio.sleep(due - now)
-
-
 class Progress:
     """The progress of one running job; `update` from the worker, the rest by itself."""
 
@@ -62,7 +44,7 @@ class Progress:
         channel_id: int,
         show: Show,
         paint: Paint,
-        pace: Pace,
+        pace: Governor,
         idle: Callable[[], bool],
         delivery: Callable[[], DeliveryConfig],
     ) -> None:

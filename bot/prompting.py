@@ -1,93 +1,97 @@
-"""From a typed prompt to jobs: parse, resolve, limits; and the way out of a prompt error.
+"""From a typed prompt to jobs: read, limited, asked about where they are many; and the way out of a
+prompt error.
 
 Promises that a prompt that cannot be read is answered with its place and, where the grammar knows
-what was meant, with a button that runs the mended prompt, also after a restart.
+what was meant, with a button that runs the mended prompt; and that a prompt which stands for
+several is asked about first. What the buttons need is kept in the database, for years.
 """
 
-import secrets
+import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import discord
 
-from bot import jobs, limits, texts
-from bot.answers import asked, say
+from bot import intake, limits, roles, texts, texts_prompting
+from bot.answers import say
 from bot.cards import forgotten
-from bot.prompt import PromptError, parse
-from bot.resolve import Options, resolve
+from bot.estimates import work_of
+from bot.language import tr
+from bot.prompt import PromptError
+from bot.queue import share_of
+from bot.reading import Plan, Typed, news_of, read_plan, typed_from
 from bot.services import Interaction, services_of
-from storage import NewJob
+from diffusion import Params
+from storage import NewJob, StorageError
 
 if TYPE_CHECKING:
     from discord.ui import View
 
-SUGGESTIONS_KEPT: Final = 500
+MENDED: Final = "mended"
+PERMUTATION: Final = "permutation"
 RETYPE_ID: Final = "v1:retype::0"
+# The one button of a question that needs no note.
+NOTHING: Final = "no"
+_MOST_BUTTONS: Final = 3
+
+log = logging.getLogger(__name__)
 
 
-async def run_prompt(interaction: Interaction, text: str, *, model: str | None) -> None:
-    """Accept what was typed, or answer with what is wrong with it."""
-    try:
-        news = read_prompt(interaction, text, model=model)
-    except PromptError as error:
-        await _explain(interaction, error, model)
-        return
-    if isinstance(news, limits.Refusal):
-        await say(interaction, news.text)
-        return
-    await services_of(interaction).intake.accept(interaction, news)
-
-
-def read_prompt(
-    interaction: Interaction, text: str, *, model: str | None
-) -> list[NewJob] | limits.Refusal:
-    """Return the jobs of a prompt; PromptError when it cannot be read."""
-    services = services_of(interaction)
-    config = services.settings()
-    refusal = limits.check_length(text, config.limits)
-    if refusal is not None:
-        return refusal
-    parsed = parse(text)
-    refusal = limits.check_words(parsed.prompt, config.moderation)
-    if refusal is not None:
-        return refusal
-    params = resolve(
-        parsed,
-        models=services.models,
-        config=config,
-        seed=secrets.randbits(32),
-        options=Options(model=model),
-    )
-    refusal = limits.check_params(params, config.limits)
-    if refusal is not None:
-        return refusal
-    who = asked(interaction)
-    return [
-        jobs.imagine_job(one, who, prompt=parsed.text, repeat_index=number)
-        for number, one in enumerate(params)
-    ]
+async def run_prompt(
+    interaction: Interaction,
+    text: str,
+    *,
+    model: str | None,
+    preset: str | None = None,
+    image: str | None = None,
+) -> None:
+    """Accept what was typed, or answer with what is wrong with it; `image` is a kept picture."""
+    await _run(interaction, Typed(text=text, model=model, preset=preset, image=image))
 
 
 async def run_fixed(interaction: Interaction, key: str) -> None:
-    """Fix and run: from memory, else from the button's own message, else ask to type it again."""
-    shown = "" if interaction.message is None else interaction.message.content
-    mended = services_of(interaction).suggestions.get(key) or texts.mended_prompt(shown)
-    if mended is not None:
-        await run_prompt(interaction, mended, model=None)
+    """Fix and run: from its note, else from the button's own message, else ask to type it again."""
+    typed = await _noted(interaction, MENDED, key)
+    if typed is None:
+        shown = "" if interaction.message is None else interaction.message.content
+        mended = texts.mended_prompt(shown)
+        typed = None if mended is None else Typed(text=mended)
+    if typed is not None:
+        await _run(interaction, typed)
     else:
         await interaction.response.send_modal(Retype())
 
 
-class Retype(discord.ui.Modal, title="Imagine"):
-    """Asks for the prompt again."""
+async def run_permutation(interaction: Interaction, note_id: str) -> None:
+    """Go or No: start the jobs that were asked about, once, or say that none were started."""
+    if note_id == NOTHING:
+        await interaction.response.edit_message(
+            content=texts_prompting.nothing_started(), view=None
+        )
+        return
+    typed = await _noted(interaction, PERMUTATION, note_id)
+    if typed is None:
+        await say(interaction, texts_prompting.question_gone())
+        return
+    await _run(interaction, typed, is_sure=True)
+    if not interaction.response.is_done():
+        await say(interaction, texts_prompting.already_started())
 
-    prompt: "discord.ui.TextInput[discord.ui.Modal]" = discord.ui.TextInput(
-        label="Prompt", style=discord.TextStyle.paragraph, max_length=4000, custom_id="prompt"
-    )
+
+class Retype(discord.ui.Modal):
+    """Asks for the prompt again."""
 
     def __init__(self) -> None:
         """Take a custom_id that a later run of the bot knows too."""
-        super().__init__(timeout=None, custom_id=RETYPE_ID)
+        super().__init__(title=tr("Imagine"), timeout=None, custom_id=RETYPE_ID)
+        prompt: discord.ui.TextInput[Retype] = discord.ui.TextInput(
+            label=tr("Prompt"),
+            style=discord.TextStyle.paragraph,
+            max_length=4000,
+            custom_id="prompt",
+        )
+        self.add_item(prompt)
 
     async def on_submit(self, interaction: Interaction) -> None:
         """Leave it to `run_retyped`, which needs no memory of this modal."""
@@ -111,31 +115,115 @@ def _values(part: object) -> Iterator[str]:
             yield from _values(each)
 
 
-async def _explain(interaction: Interaction, error: PromptError, model: str | None) -> None:
+async def _run(interaction: Interaction, typed: Typed, *, is_sure: bool = False) -> None:
+    try:
+        plan = await read_plan(interaction, typed)
+    except PromptError as error:
+        await _explain(interaction, error, typed)
+        return
+    if isinstance(plan, limits.Refusal):
+        await say(interaction, plan.text)
+        return
+    if plan.is_several and not is_sure:
+        await _ask(interaction, plan, typed)
+        return
+    try:
+        news = await news_of(interaction, plan, typed)
+    except StorageError as error:
+        log.info("the picture of a prompt of %d is gone: %s", interaction.user.id, error)
+        await say(interaction, texts_prompting.picture_gone())
+        return
+    await services_of(interaction).intake.accept(interaction, news)
+
+
+async def _ask(interaction: Interaction, plan: Plan, typed: Typed) -> None:
+    """Ask before one prompt becomes many jobs; what would be refused is refused now."""
+    services = services_of(interaction)
+    settings = roles.settings_of(interaction, services.settings())
+    news = await news_of(interaction, plan, replace(typed, image=None))
+    refusal = intake.check_jobs(interaction, news, settings)
+    if refusal is not None:
+        await say(interaction, refusal.text)
+        return
+    once = replace(typed, interaction_id=interaction.id)
+    note_id = await services.store.note(PERMUTATION, interaction.user.id, once.to_json())
+    question = texts_prompting.permutation_asked(
+        [run.text for run in plan.runs], jobs=len(plan.runs), eta=_cost(interaction, news)
+    )
+    await say(interaction, question, view=_question(note_id))
+
+
+def _cost(interaction: Interaction, news: list[NewJob]) -> float | None:
+    """Return the seconds of the device that jobs take; None while nothing was measured."""
+    services = services_of(interaction)
+    if services.engine.seconds_per_step is None:
+        return None
+    estimates = services.worker.estimates
+    works = [work_of(Params.from_json(new.params), share_of(new.details)) for new in news]
+    return sum(estimates.cost(work) for work in works)
+
+
+async def _noted(interaction: Interaction, kind: str, note_id: str) -> Typed | None:
+    """Return what a note of the presser's holds; what is somebody else's is unknown."""
+    note = await services_of(interaction).store.read_note(note_id)
+    if note is None or note.kind != kind or note.user_id != interaction.user.id:
+        return None
+    return typed_from(note.payload)
+
+
+async def _explain(interaction: Interaction, error: PromptError, typed: Typed) -> None:
+    """Say what is wrong with a prompt, with buttons that run it mended."""
+    choices = error.choices[:_MOST_BUTTONS]
     suggestion = error.suggestion
-    if suggestion is not None and model is not None and " --model " not in f" {suggestion} ":
-        # The option is not part of the text, and the button has only the text.
-        suggestion = f"{suggestion} --model {model}"
+    if not choices and suggestion is not None:
+        # The options are not part of the text, and what is shown is to work where it is typed.
+        suggestion = _with_options(suggestion, typed)
+        choices = ((tr(texts.LABELS["fix"]), suggestion),)
         error = PromptError(
             error.message, text=error.text, start=error.start, end=error.end, suggestion=suggestion
         )
     view = None
-    if suggestion is not None:
-        kept = services_of(interaction).suggestions
-        kept[str(interaction.id)] = suggestion
-        while len(kept) > SUGGESTIONS_KEPT:
-            del kept[next(iter(kept))]
-        view = _fix_button(str(interaction.id))
-    await say(interaction, texts.prompt_error(error), view=view)
+    if choices:
+        view = discord.ui.View(timeout=None)
+        for label, mended in choices:
+            view.add_item(await _fix_button(interaction, label, replace(typed, text=mended)))
+    shown = None if view is None else forgotten(view)
+    await say(interaction, texts.prompt_error(error), view=shown)
 
 
-def _fix_button(key: str) -> "View":
+def _with_options(suggestion: str, typed: Typed) -> str:
+    for name, value in (("model", typed.model), ("preset", typed.preset)):
+        if value is not None and f" --{name} " not in f" {suggestion} ":
+            suggestion = f"{suggestion} --{name} {value}"
+    return suggestion
+
+
+async def _fix_button(
+    interaction: Interaction, label: str, mended: Typed
+) -> "discord.ui.Button[View]":
+    try:
+        store = services_of(interaction).store
+        key = await store.note(MENDED, interaction.user.id, mended.to_json())
+    except StorageError as error:
+        # The button then reads the message that it stands under.
+        log.warning("a mended prompt could not be kept: %s", error)
+        key = str(interaction.id)
+    return _button(label, "fix", key, style=discord.ButtonStyle.success)
+
+
+def _question(note_id: str) -> "View":
     view = discord.ui.View(timeout=None)
-    view.add_item(
-        discord.ui.Button(
-            label=texts.LABELS["fix"],
-            style=discord.ButtonStyle.success,
-            custom_id=f"v1:fix:{key}:0",
-        )
-    )
+    labels = texts_prompting.LABELS
+    view.add_item(_button(tr(labels["go"]), "perm", note_id, style=discord.ButtonStyle.success))
+    view.add_item(_button(tr(labels["no"]), "perm", NOTHING))
     return forgotten(view)
+
+
+def _button(
+    label: str,
+    action: str,
+    key: str,
+    *,
+    style: discord.ButtonStyle = discord.ButtonStyle.secondary,
+) -> "discord.ui.Button[View]":
+    return discord.ui.Button(label=label[:80], style=style, custom_id=f"v1:{action}:{key}:0")

@@ -1,7 +1,8 @@
 """Everything a command or a button may use, in one place, made once by the app."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -9,6 +10,7 @@ import discord
 
 from bot.config import Config
 from bot.engine_port import EnginePort
+from bot.halts import Halts
 from bot.health import LagMeter, Metrics
 from bot.poster import Poster
 from bot.queue import FairQueue
@@ -36,10 +38,15 @@ class Services:
     poster: Poster
     worker: Worker
     intake: "Intake"
+    halts: Halts
     metrics: Metrics
     lag: LagMeter
+    # Reads config.toml again and returns what changed; None where there is no such file.
+    reload: "Callable[[], Awaitable[Sequence[str]]] | None" = None
     # Mended prompts by the interaction that brought them, for the "Fix and run" buttons.
     suggestions: dict[str, str] = field(default_factory=dict)
+    # Held while somebody has a picture painted again to compare it: one at a time.
+    repainting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started: float = field(default_factory=time.monotonic)
 
 

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import discord
-from watchfiles import awatch
 
 from bot import texts
 from bot.app import App
-from bot.config import Config, ConfigError, reload
+from bot.config import Config
 from bot.exits import SOFTWARE, Exit
 from bot.loading import describe_models, load_engine
-from bot.logs import set_level
+from bot.reloading import Reloader
 from diffusion import EngineDeadError
 from storage import StorageError, Store
 
@@ -41,7 +40,9 @@ async def serve(
         ):
             helpers = [group.create_task(_tell(app, on_ready))]
             if config_path is not None:
-                helpers.append(group.create_task(_watch(app, config, config_path)))
+                reloader = Reloader(app, config, config_path)
+                await reloader.begin()
+                helpers.append(group.create_task(reloader.watch()))
             with _Signals(app):
                 await _run(app, token)
             for helper in helpers:
@@ -73,19 +74,6 @@ async def _run(app: App, token: str) -> None:
 async def _tell(app: App, on_ready: Callable[[], None]) -> None:
     await app.ready.wait()
     on_ready()
-
-
-async def _watch(app: App, config: Config, path: Path) -> None:
-    """Apply every edit of the configuration, or say why not."""
-    async for _ in awatch(path.parent, watch_filter=lambda _, name: Path(name).name == path.name):
-        try:
-            config = await asyncio.to_thread(reload, path, config)
-        except ConfigError as error:
-            log.error("config.toml is not applied: %s", error)
-            continue
-        set_level(config.monitoring.log_level)
-        app.apply_config(config)
-        log.info("config.toml was changed and is in force")
 
 
 class _Signals:

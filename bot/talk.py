@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 import discord
 
+from bot.governor import Governor
+
 if TYPE_CHECKING:
     from discord.ui import View
 
@@ -64,12 +66,18 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """What a message says."""
+    """What a message says; `others` are files beside its picture."""
 
     content: str
     view: "View | None" = None
     picture: Attachment | None = None
     ping: int | None = None
+    others: tuple[Attachment, ...] = ()
+
+    def files(self) -> list[discord.File]:
+        """Return fresh files for one try."""
+        first = () if self.picture is None else (self.picture,)
+        return [each.file() for each in (*first, *self.others)]
 
     @property
     def mentions(self) -> discord.AllowedMentions:
@@ -84,8 +92,10 @@ class Letter:
 class Talk:
     """The bot's voice."""
 
-    def __init__(self, client: discord.Client) -> None:
+    def __init__(self, client: discord.Client, governor: Governor | None = None) -> None:
+        """Speak through a client; `governor` hears its answers, and spaces what can wait."""
         self._client = client
+        self.governor = governor or Governor()
 
     @property
     def own_id(self) -> int:
@@ -99,7 +109,7 @@ class Talk:
     async def edit(self, channel_id: int, message_id: int, letter: Letter) -> None:
         """Make a message of ours say this and nothing else."""
         message = self.channel(channel_id).get_partial_message(message_id)
-        files = [] if letter.picture is None else [letter.picture.file()]
+        files = letter.files()
         async with outcomes():
             await message.edit(
                 content=letter.content,
@@ -116,7 +126,7 @@ class Talk:
         # None means "none" at run time, but discord.py's annotations have no word for it.
         reference: Any = None
         view: Any = letter.view
-        files: Any = None if letter.picture is None else [letter.picture.file()]
+        files: Any = letter.files() or None
         if reply_to is not None:
             reference = discord.MessageReference(
                 message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False

@@ -19,8 +19,9 @@ from bot.escape import (
     plain,
     utf16_length,
 )
+from bot.language import languages, mark, speaking, tr, trn
 from bot.prompt.errors import PromptError
-from bot.texts_help import COMMANDS, LABELS, OPTIONS, about, flag_lines, help_text
+from bot.texts_help import COMMANDS, LABELS, OPTIONS, about, flag_lines
 from bot.texts_jobs import (
     Card,
     Field,
@@ -43,7 +44,7 @@ from bot.texts_jobs import (
     waiting,
 )
 
-_MENDED: Final = "This would work: "
+_MENDED: Final = mark("This would work: {prompt}")
 
 __all__ = [
     "ALT_LIMIT",
@@ -74,7 +75,6 @@ __all__ = [
     "escape",
     "final",
     "flag_lines",
-    "help_text",
     "history",
     "history_line",
     "info_card",
@@ -126,182 +126,223 @@ def prompt_error(error: PromptError) -> str:
     if error.suggestion is None:
         return text
     shown = code(error.suggestion, MESSAGE_LIMIT)
-    exact = f"{text}\n{_MENDED}{shown}"
+    exact = f"{text}\n{tr(_MENDED, prompt=shown)}"
     if shown == f"`{error.suggestion}`" and utf16_length(exact) <= MESSAGE_LIMIT:
         return exact
-    return f"{text}\nSomething like this would work: {code(error.suggestion, 300)}"
+    shorter = tr("Something like this would work: {prompt}", prompt=code(error.suggestion, 300))
+    return f"{text}\n{shorter}"
 
 
 def mended_prompt(text: str) -> str | None:
-    """Find, in what `prompt_error` wrote, the prompt that works; None where it holds none."""
+    """Find, in what `prompt_error` wrote in any language, the prompt that works, or None."""
     *_, last = text.split("\n")
-    if not last.startswith(f"{_MENDED}`") or not last.endswith("`"):
-        return None
-    return last[len(_MENDED) + 1 : -1]
+    for language in languages():
+        with speaking(language):
+            before, _, after = tr(_MENDED, prompt="`\0`").partition("\0")
+        if last.startswith(before) and last.endswith(after) and len(last) > len(before + after):
+            return last[len(before) : len(last) - len(after)]
+    return None
 
 
 def prompt_too_long(*, length: int, limit: int) -> str:
     """Refuse a prompt for its length."""
-    return (
-        f"This prompt is {length:,} characters long; {limit:,} is the most here. "
-        "The model reads only its first words anyway: shorten it."
+    return tr(
+        "This prompt is {length:,} characters long; {limit:,} is the most here. "
+        "The model reads only its first words anyway: shorten it.",
+        length=length,
+        limit=limit,
     )
 
 
 def blocked_word(word: str) -> str:
     """Refuse a prompt for a word; only its writer reads this."""
-    return f"The word {code(word, 80)} is not allowed on this server. Nobody else sees this."
+    return tr(
+        "The word {word} is not allowed on this server. Nobody else sees this.",
+        word=code(word, 80),
+    )
 
 
 def too_many_steps(*, steps: int, limit: int) -> str:
     """Refuse a job for its steps."""
-    return f"This would take {steps} steps; {limit} is the most here. Lower --steps or --quality."
+    return tr(
+        "This would take {steps} steps; {limit} is the most here. Lower --steps or --quality.",
+        steps=steps,
+        limit=limit,
+    )
 
 
 def too_many_pixels(*, width: int, height: int, limit: int) -> str:
     """Refuse a job for its size."""
-    return f"Pictures of {width} × {height} are too large here; {limit:,} pixels are the most."
+    return tr(
+        "Pictures of {width} × {height} are too large here; {limit:,} pixels are the most.",
+        width=width,
+        height=height,
+        limit=limit,
+    )
 
 
 def too_many_images(*, images: int, limit: int) -> str:
     """Refuse a job for its number of pictures."""
-    return f"This would be {images} pictures; a grid has at most {limit}."
+    return tr(
+        "This would be {images} pictures; a grid has at most {limit}.", images=images, limit=limit
+    )
 
 
 def too_many_repeats(*, repeats: int, limit: int) -> str:
     """Refuse a prompt for its runs."""
-    return f"This would be {repeats} runs of one prompt; {limit} is the most here."
+    return tr(
+        "This would be {repeats} runs of one prompt; {limit} is the most here.",
+        repeats=repeats,
+        limit=limit,
+    )
 
 
 def queue_full(*, position: int, limit: int) -> str:
     """Refuse a job because too many wait."""
-    return (
-        f"The queue is full: {limit} jobs wait, and this one would be number {position}. "
-        "Try again in some minutes; nothing was started."
+    return tr(
+        "The queue is full: {limit} jobs wait, and this one would be number {position}. "
+        "Try again in some minutes; nothing was started.",
+        limit=limit,
+        position=position,
     )
 
 
 def user_queue_full(*, limit: int) -> str:
     """Refuse a job because its requester has too many waiting."""
-    jobs = "one job" if limit == 1 else f"{limit} jobs"
-    return (
-        f"You already have {jobs} waiting, which is the most for one person. Wait for one to "
-        "finish, or cancel one; /info lists them."
+    return trn(
+        "You already have one job waiting, which is the most for one person. Wait for it to "
+        "finish, or cancel it; /info lists them.",
+        "You already have {count} jobs waiting, which is the most for one person. Wait for one to "
+        "finish, or cancel one; /info lists them.",
+        limit,
     )
 
 
 def unknown_job(job_id: str) -> str:
     """Answer a job id that is not in the records."""
-    return f"There is no job {code(job_id, 40)} here. /history lists yours."
+    return tr("There is no job {job} here. /history lists yours.", job=code(job_id, 40))
 
 
 def unknown_model(alias: str) -> str:
     """Answer a button whose model this server no longer has."""
-    return f"The model {code(alias, 40)} of this job is no longer on this server."
+    return tr("The model {model} of this job is no longer on this server.", model=code(alias, 40))
 
 
 def deleted_job() -> str:
     """Answer a button whose job has been deleted."""
-    return "This job has been deleted, so nothing can be made of it any more."
+    return tr("This job has been deleted, so nothing can be made of it any more.")
 
 
 def not_yours(action: str) -> str:
     """Refuse somebody else's button; `action` is what it would do, as in `delete this`."""
-    return f"Only the person who asked for these pictures, or a moderator, can {action}."
+    return tr(
+        "Only the person who asked for these pictures, or a moderator, can {action}.",
+        action=action,
+    )
 
 
 def already_ended() -> str:
     """Answer Cancel on a job that is no longer waiting or running."""
-    return "This job has already ended; there is nothing left to cancel."
+    return tr("This job has already ended; there is nothing left to cancel.")
 
 
 def delete_asked() -> str:
     """Ask before pictures are deleted."""
-    return "Delete this message and its pictures for good?"
+    return tr("Delete this message and its pictures for good?")
 
 
 def deleted() -> str:
     """Confirm a deletion."""
-    return "Deleted."
+    return tr("Deleted.")
 
 
 def picture_gone(index: int) -> str:
     """Answer a button whose picture file is missing or damaged."""
-    return f"The file of picture {index} is missing or damaged. 🔄 paints it again."
+    return tr("The file of picture {index} is missing or damaged. 🔄 paints it again.", index=index)
 
 
 def disk_full() -> str:
     """Refuse a job because the disk is nearly full."""
-    return "The disk of this server is nearly full, so nothing new is started. Tell its admin."
+    return tr("The disk of this server is nearly full, so nothing new is started. Tell its admin.")
 
 
 def storage_failed() -> str:
     """Refuse a job because it cannot be recorded."""
-    return "The job could not be recorded, so it was not started. Try again, or tell the admin."
+    return tr("The job could not be recorded, so it was not started. Try again, or tell the admin.")
 
 
 def starting() -> str:
     """Answer while the model is still being loaded."""
-    return "Still loading the model. Try again in a few seconds."
+    return tr("Still loading the model. Try again in a few seconds.")
 
 
 def restarting() -> str:
     """Tell a requester that the bot stops while their job waits or runs."""
-    return "The bot is restarting. This job is kept and goes on by itself afterwards."
+    return tr("The bot is restarting. This job is kept and goes on by itself afterwards.")
 
 
 def interrupted() -> str:
     """Tell a requester that their job begins anew after a crash."""
-    return "The bot was interrupted. This job starts again by itself and gives the same pictures."
+    return tr(
+        "The bot was interrupted. This job starts again by itself and gives the same pictures."
+    )
 
 
 def cancelled(canceller_id: int | None = None) -> str:
     """Say that a job was cancelled."""
-    return "Cancelled." if canceller_id is None else f"Cancelled by <@{canceller_id}>."
+    if canceller_id is None:
+        return tr("Cancelled.")
+    return tr("Cancelled by {who}.", who=f"<@{canceller_id}>")
 
 
 def engine_failed(job_id: str) -> str:
     """Say that a job failed in the engine."""
-    return (
-        f"Painting failed. Try it once more; if it fails again, give the admin the job's id, "
-        f"{code(job_id, 40)}."
+    return tr(
+        "Painting failed. Try it once more; if it fails again, give the admin the job's id, {job}.",
+        job=code(job_id, 40),
     )
 
 
 def out_of_memory() -> str:
     """Say that a job did not fit into the device."""
-    return "These pictures do not fit into the device's memory. Ask for a smaller shape."
+    return tr("These pictures do not fit into the device's memory. Ask for a smaller shape.")
 
 
 def not_a_number(alias: str) -> str:
     """Say that the network computed no picture."""
-    return (
-        f"The model {code(alias, 40)} computed no picture from this. Lower --cfg or take another "
-        "sampler."
+    return tr(
+        "The model {model} computed no picture from this. Lower --cfg or take another sampler.",
+        model=code(alias, 40),
     )
 
 
 def model_damaged(alias: str) -> str:
     """Say that a model's files cannot be used."""
-    return f"The files of the model {code(alias, 40)} are damaged. Tell the admin."
+    return tr("The files of the model {model} are damaged. Tell the admin.", model=code(alias, 40))
 
 
 def poisoned() -> str:
     """Say that a job is given up because it stopped the bot again and again."""
-    return "This job stopped the bot several times, so it is not tried again. The admin is told."
+    return tr(
+        "This job stopped the bot several times, so it is not tried again. The admin is told."
+    )
 
 
 def undeliverable(channel_id: int) -> str:
     """Say, elsewhere, that a result could not be posted where it was asked for."""
-    return (
-        f"The pictures are ready, but I may not post in <#{channel_id}>. They are kept: "
-        "/show posts them where I may."
+    return tr(
+        "The pictures are ready, but I may not post in {channel}. They are kept: "
+        "/show posts them where I may.",
+        channel=f"<#{channel_id}>",
     )
 
 
 def internal_error(reference: str) -> str:
     """Say that something unforeseen happened, with a reference into the log."""
-    return f"Something went wrong that should not. The admin finds it as {code(reference, 40)}."
+    return tr(
+        "Something went wrong that should not. The admin finds it as {reference}.",
+        reference=code(reference, 40),
+    )
 
 
 def port_in_use(port: int) -> str:

@@ -4,17 +4,13 @@ Promises that a message says the same about the same job whoever writes it, and 
 people goes through `bot.texts`. Never sends, never reads the database.
 """
 
-from bot import texts
-from bot.texts import Card, HistoryLine, QueueLine, Result
+from collections.abc import Sequence
+
+from bot import texts, texts_pictures
+from bot.jobs import details_of
+from bot.texts import Card, Field, HistoryLine, QueueLine
 from diffusion import ModelInfo, Params
 from storage import Job, JobKind, QueueFull, StorageError, StoreFull, UserQueueFull
-
-_RESULTS = {
-    JobKind.IMAGINE: Result.GRID,
-    JobKind.VARY: Result.VARIATIONS,
-    JobKind.REROLL: Result.REROLL,
-    JobKind.UPSCALE: Result.TILE,
-}
 
 
 def waiting(job: Job, *, position: int, eta: float | None) -> str:
@@ -34,8 +30,7 @@ def posting(job: Job) -> str:
 
 def final(job: Job) -> str:
     """Head the pictures."""
-    result = _RESULTS[job.kind]
-    return texts.final(job.prompt, job.requester_id, result=result, index=job.parent_index)
+    return texts_pictures.heading(job, details_of(job))
 
 
 def ended(job: Job, sentence: str) -> str:
@@ -43,12 +38,20 @@ def ended(job: Job, sentence: str) -> str:
     return texts.ended(job.prompt, job.requester_id, sentence)
 
 
-def alt_text(job: Job) -> str:
-    """Describe a job's picture."""
-    index = job.parent_index if job.kind is JobKind.UPSCALE else None
-    if index is None and job.images == 1:
-        index = 1
-    return texts.alt_text(job.prompt, index=index)
+def alt_text(job: Job, tiles: Sequence[int] | None = None) -> str:
+    """Describe a job's picture; `tiles` are the numbers of those it has, where some were dropped.
+
+    A single picture has the number that it has in its grid.
+    """
+    if job.kind in (JobKind.UPSCALE, JobKind.ENLARGE):
+        return texts.alt_text(job.prompt, index=job.parent_index)
+    numbers = tuple(tiles or range(1, job.images + 1))
+    return texts.alt_text(job.prompt, index=numbers[0] if len(numbers) == 1 else None)
+
+
+def film_text(job: Job) -> str:
+    """Describe the film of a job's making."""
+    return texts_pictures.film_alt(job.prompt)
 
 
 def not_accepted(error: StorageError) -> str:
@@ -77,6 +80,8 @@ def failure(code: str, job: Job) -> str:
             return texts.model_damaged(job.model)
         case "source":
             return texts.picture_gone(job.parent_index or 1)
+        case "upscaler":
+            return texts_pictures.upscaler_failed()
         case "poison":
             return texts.poisoned()
         case "undeliverable":
@@ -110,6 +115,19 @@ def queue_line(
 ) -> QueueLine:
     """Return what /info shows about a job."""
     return QueueLine(job_id=job.id, prompt=job.prompt, position=position, percent=percent, eta=eta)
+
+
+def lineage(job: Job, parent: Job | None, children: Sequence[Job]) -> Field | None:
+    """Return what Info says about where a job's pictures come from and what was made of them."""
+    origin = None if parent is None else texts_pictures.origin(_linked(parent), job.parent_index)
+    made = [_linked(child) for child in children]
+    return texts_pictures.lineage(origin, made)
+
+
+def _linked(job: Job) -> str:
+    address = link(job)
+    name = texts.code(job.id, 40)
+    return name if address is None else f"[{name}]({address})"
 
 
 def card(job: Job, params: Params, model: ModelInfo | None, command: str) -> Card:

@@ -6,28 +6,30 @@ from types import MappingProxyType
 from typing import Final
 
 from bot.escape import MESSAGE_LIMIT, cut_utf16, escape
-from bot.prompt.flags import FLAGS, LATER, Flag, Kind
+from bot.language import mark, tr
+from bot.prompt.flags import FLAGS, Flag, Kind
+from bot.prompt.flags import LATER as LATER
 
 # Nothing else in a model's description becomes a link.
 _PROJECT: Final = re.compile(r"https://github\.com/[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,60}")
 
 COMMANDS: Final = MappingProxyType(
     {
-        "imagine": "Paint four pictures from words",
-        "info": "Your jobs that wait or run, the queue, the models",
-        "show": "Post an earlier job again, with its buttons",
-        "history": "Your earlier pictures",
-        "help": "What can be typed and pressed",
-        "about": "What this bot is, and whose work its models learned from",
+        "imagine": mark("Paint four pictures from words"),
+        "info": mark("Your jobs that wait or run, the queue, the models"),
+        "show": mark("Post an earlier job again, with its buttons"),
+        "history": mark("Your earlier pictures"),
+        "help": mark("What can be typed and pressed"),
+        "about": mark("What this bot is, and whose work its models learned from"),
     }
 )
 OPTIONS: Final = MappingProxyType(
     {
-        "prompt": "What to paint: words first, then flags such as --ar 3:2",
-        "model": "Which model paints; --model in the prompt wins",
-        "job": "A job's id, or a link to its message",
-        "user": "Whose pictures; yours without it",
-        "search": "Words to look for in the prompts",
+        "prompt": mark("What to paint: words first, then flags such as --ar 3:2"),
+        "model": mark("Which model paints; --model in the prompt wins"),
+        "job": mark("A job's id, or a link to its message"),
+        "user": mark("Whose pictures; yours without it"),
+        "search": mark("Words to look for in the prompts"),
     }
 )
 LABELS: Final = MappingProxyType(
@@ -35,12 +37,12 @@ LABELS: Final = MappingProxyType(
         "upscale": "U{index}",
         "vary": "V{index}",
         "reroll": "🔄",
-        "info": "Info",
-        "cancel": "Cancel",
+        "info": mark("Info"),
+        "cancel": mark("Cancel"),
         "delete": "🗑️",
-        "fix": "Fix and run",
-        "yes": "Yes, delete",
-        "no": "Keep",
+        "fix": mark("Fix and run"),
+        "yes": mark("Yes, delete"),
+        "no": mark("Keep"),
     }
 )
 
@@ -55,7 +57,8 @@ def flag_line(flag: Flag) -> str:
     """Explain one flag: spellings, range, meaning, default."""
     names = ", ".join(f"--{name}" for name in flag.names)
     value = f" {flag.example}" if flag.example else ""
-    return f"`{names}{value}`{_range(flag)} {flag.help} Default: {flag.default}."
+    about, default = tr(flag.help), tr("Default: {default}.", default=tr(flag.default))
+    return f"`{names}{value}`{_range(flag)} {about} {default}"
 
 
 def flag_lines() -> tuple[str, ...]:
@@ -63,31 +66,37 @@ def flag_lines() -> tuple[str, ...]:
     return tuple(flag_line(flag) for flag in FLAGS)
 
 
-def help_text() -> str:
-    """Explain prompt, flags and buttons in one message."""
-    later = " ".join(f"--{name}" for one in LATER for name in one.names[:1])
-    lines = [
-        "`/imagine` paints what you describe: words first, then flags, each behind two dashes.",
-        *flag_lines(),
-        "Under a grid: **U1–U4** post one picture alone, **V1–V4** vary it, **🔄** paints again, "
-        "**Info** shows everything. The order is 1 2 above 3 4.",
-        f"Known elsewhere, not here yet: {later}",
-    ]
-    return cut_utf16("\n".join(lines), MESSAGE_LIMIT)
+def about(
+    software: str,
+    credits: Mapping[str, Sequence[str]],
+    describers: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> str:
+    """Say what the bot is and, for each model that names them, whose work it learned from.
 
-
-def about(software: str, credits: Mapping[str, Sequence[str]]) -> str:
-    """Say what the bot is and, for each model that names them, whose work it learned from."""
+    `describers` are the same for what names pictures; whoever is named already is left out there.
+    """
     lines = [
-        f"**{escape(software)}** paints with diffusion models on the machine it runs on. "
-        "Every picture is made by a machine. The code is under the MIT licence.",
+        tr(
+            "**{software}** paints with diffusion models on the machine it runs on. "
+            "Every picture is made by a machine. The code is under the MIT licence.",
+            software=escape(software),
+        )
     ]
     for name, credit in sorted(credits.items()):
         if credit:
             lines += [
-                f"**{escape(name)}** was trained on these drawings, rasterised, mirrored, "
-                "recoloured and put together; their authors do not endorse it:",
+                tr(
+                    "**{name}** was trained on these drawings, rasterised, mirrored, recoloured "
+                    "and put together; their authors do not endorse it:",
+                    name=escape(name),
+                ),
                 *(f"- {_credit(line)}" for line in credit),
+            ]
+        more = [line for line in describers.get(name, ()) if line not in credit]
+        if more:
+            lines += [
+                tr("What names pictures for **{name}** saw these, too:", name=escape(name)),
+                *(f"- {_credit(line)}" for line in more),
             ]
     return cut_utf16("\n".join(lines), MESSAGE_LIMIT)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from bot.escape import (
@@ -20,14 +21,28 @@ from bot.escape import (
     plain,
     utf16_length,
 )
+from bot.language import mark, tr
 from bot.prompt.samplers import sampler_label, schedule_label
 from diffusion import Params
 
 _FIELD_LIMIT: Final = 1024
 _CHOICE_LIMIT: Final = 100
-_MADE: Final = "AI-generated"
+_MADE: Final = mark("AI-generated")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
+
+
+_STATES: Final = MappingProxyType(
+    {
+        "queued": mark("queued"),
+        "running": mark("running"),
+        "rendered": mark("rendered"),
+        "posting": mark("posting"),
+        "failed": mark("failed"),
+        "cancelled": mark("cancelled"),
+        "deleted": mark("deleted"),
+    }
+)
 
 
 class Result(StrEnum):
@@ -89,10 +104,10 @@ class QueueLine:
 def seconds(duration: float) -> str:
     """Write an estimate: `~6 s`, `~2 min`, `~1 h`."""
     if duration < _MINUTE:
-        return f"~{max(1, round(duration))} s"
+        return tr("~{count} s", count=max(1, round(duration)))
     if duration < _HOUR - _MINUTE / 2:
-        return f"~{round(duration / _MINUTE)} min"
-    return f"~{round(duration / _HOUR)} h"
+        return tr("~{count} min", count=round(duration / _MINUTE))
+    return tr("~{count} h", count=round(duration / _HOUR))
 
 
 def _headed(prompt: str, requester_id: int, state: str) -> str:
@@ -101,8 +116,8 @@ def _headed(prompt: str, requester_id: int, state: str) -> str:
 
 def waiting(prompt: str, requester_id: int, *, position: int, eta: float | None = None) -> str:
     """Show a job that waits."""
-    parts = ["waiting", f"position {position}"] + ([] if eta is None else [seconds(eta)])
-    return _headed(prompt, requester_id, ", ".join(parts))
+    place = tr("waiting, position {position}", position=position)
+    return _headed(prompt, requester_id, ", ".join([place, *_eta(eta)]))
 
 
 def running(
@@ -110,13 +125,17 @@ def running(
 ) -> str:
     """Show a job that is being painted; step 0 is before the first one."""
     percent = 100 * min(step, total) // max(1, total)
-    parts = [f"{percent} %", f"step {step}/{total}"] + ([] if eta is None else [seconds(eta)])
-    return _headed(prompt, requester_id, ", ".join(parts))
+    far = tr("{percent} %, step {step}/{total}", percent=percent, step=step, total=total)
+    return _headed(prompt, requester_id, ", ".join([far, *_eta(eta)]))
+
+
+def _eta(eta: float | None) -> list[str]:
+    return [] if eta is None else [seconds(eta)]
 
 
 def posting(prompt: str, requester_id: int) -> str:
     """Show a job whose pictures are being sent."""
-    return _headed(prompt, requester_id, "100 %, sending")
+    return _headed(prompt, requester_id, tr("100 %, sending"))
 
 
 def ended(prompt: str, requester_id: int, sentence: str) -> str:
@@ -128,47 +147,57 @@ def final(
     prompt: str, requester_id: int, *, result: Result = Result.GRID, index: int | None = None
 ) -> str:
     """Head the message that carries the pictures."""
+    who = f"<@{requester_id}>"
     what = {
-        Result.GRID: "",
-        Result.VARIATIONS: f"Variations of picture {index} for ",
-        Result.REROLL: "Again for ",
-        Result.TILE: f"Picture {index} for ",
+        Result.GRID: who,
+        Result.VARIATIONS: tr("Variations of picture {index} for {who}", index=index, who=who),
+        Result.REROLL: tr("Again for {who}", who=who),
+        Result.TILE: tr("Picture {index} for {who}", index=index, who=who),
     }[result]
-    return f"{code(prompt)} - {what}<@{requester_id}> · {_MADE}"
+    return f"{code(prompt)} - {what} · {tr(_MADE)}"
 
 
 def done(requester_id: int, link: str | None = None) -> str:
     """Tell a requester that the pictures are there."""
-    return f"<@{requester_id}> your pictures are ready" + (f": {link}" if link else ".")
+    who = f"<@{requester_id}>"
+    if link is None:
+        return tr("{who} your pictures are ready.", who=who)
+    return tr("{who} your pictures are ready: {link}", who=who, link=link)
 
 
 def alt_text(prompt: str, *, index: int | None = None) -> str:
     """Describe a picture for people who do not see it: the prompt, cut to Discord's limit."""
-    head = "Grid of pictures" if index is None else f"Picture {index}"
-    return cut_utf16(f"{head} made by a machine from the words: {plain(prompt, 4000)}", ALT_LIMIT)
+    words = plain(prompt, 4000)
+    if index is None:
+        text = tr("Grid of pictures made by a machine from the words: {words}", words=words)
+    else:
+        text = tr(
+            "Picture {index} made by a machine from the words: {words}", index=index, words=words
+        )
+    return cut_utf16(text, ALT_LIMIT)
 
 
 def info_card(card: Card) -> tuple[Field, ...]:
     """Return every parameter of a job as fields of an embed."""
     params = card.params
     fields = [
-        Field(name="Prompt", value=_prompt_value(params.prompt), inline=False),
-        Field(name="Without", value=_prompt_value(params.negative_prompt), inline=False),
-        Field(name="Seed", value=str(params.seed)),
-        Field(name="Steps", value=_steps_value(params)),
-        Field(name="Guidance", value=f"{params.guidance_scale:.12g}"),
-        Field(name="Sampler", value=sampler_label(params.sampler)),
-        Field(name="Schedule", value=schedule_label(params.schedule)),
-        Field(name="Size", value=f"{params.width} × {params.height}"),
-        Field(name="Pictures", value=str(params.images)),
-        Field(name="Tile", value="yes" if params.tile else "no"),
-        Field(name="Model", value=_model_value(card)),
-        Field(name="Job", value=code(card.job_id)),
-        Field(name="Requester", value=f"<@{card.requester_id}>"),
-        Field(name="Asked", value=_moment(card.created_at, "f")),
-        Field(name="Device time", value=_taken(card.device_seconds)),
-        Field(name="Made from", value=_parent_value(card)),
-        Field(name="To copy", value=_prompt_value(card.command), inline=False),
+        Field(name=tr("Prompt"), value=_prompt_value(params.prompt), inline=False),
+        Field(name=tr("Without"), value=_prompt_value(params.negative_prompt), inline=False),
+        Field(name=tr("Seed"), value=str(params.seed)),
+        Field(name=tr("Steps"), value=_steps_value(params)),
+        Field(name=tr("Guidance"), value=f"{params.guidance_scale:.12g}"),
+        Field(name=tr("Sampler"), value=sampler_label(params.sampler)),
+        Field(name=tr("Schedule"), value=schedule_label(params.schedule)),
+        Field(name=tr("Size"), value=f"{params.width} × {params.height}"),
+        Field(name=tr("Pictures"), value=str(params.images)),
+        Field(name=tr("Tile"), value=tr("yes") if params.tile else tr("no")),
+        Field(name=tr("Model"), value=_model_value(card)),
+        Field(name=tr("Job"), value=code(card.job_id)),
+        Field(name=tr("Requester"), value=f"<@{card.requester_id}>"),
+        Field(name=tr("Asked"), value=_moment(card.created_at, "f")),
+        Field(name=tr("Device time"), value=_taken(card.device_seconds)),
+        Field(name=tr("Made from"), value=_parent_value(card)),
+        Field(name=tr("To copy"), value=_prompt_value(card.command), inline=False),
     ]
     return tuple(field for field in fields if field.value)
 
@@ -183,8 +212,9 @@ def _prompt_value(text: str) -> str:
 
 
 def _steps_value(params: Params) -> str:
-    stopped = "" if params.stop == 100 else f", stopped at {params.stop} %"
-    return f"{params.steps}{stopped}"
+    if params.stop == 100:
+        return str(params.steps)
+    return tr("{steps}, stopped at {stop} %", steps=params.steps, stop=params.stop)
 
 
 def _model_value(card: Card) -> str:
@@ -195,12 +225,14 @@ def _model_value(card: Card) -> str:
 def _parent_value(card: Card) -> str:
     if card.parent_id is None:
         return ""
-    picture = "" if card.parent_index is None else f", picture {card.parent_index}"
-    return f"{code(card.parent_id, 40)}{picture}"
+    parent = code(card.parent_id, 40)
+    if card.parent_index is None:
+        return parent
+    return tr("{job}, picture {index}", job=parent, index=card.parent_index)
 
 
 def _taken(duration: float | None) -> str:
-    return "" if duration is None else f"{duration:.1f} s"
+    return "" if duration is None else tr("{seconds:.1f} s", seconds=duration)
 
 
 def _moment(when: datetime, style: str) -> str:
@@ -210,7 +242,7 @@ def _moment(when: datetime, style: str) -> str:
 
 def history_line(line: HistoryLine) -> str:
     """Show one job of a list."""
-    state = "" if line.state == "posted" else f" · {line.state}"
+    state = "" if line.state == "posted" else f" · {tr(_STATES.get(line.state, line.state))}"
     link = "" if line.link is None else f" · {line.link}"
     prompt = code(line.prompt, 80)
     return f"{code(line.job_id, 40)} {_moment(line.created_at, 'R')}{state} · {prompt}{link}"
@@ -218,21 +250,28 @@ def history_line(line: HistoryLine) -> str:
 
 def history(lines: Sequence[HistoryLine], *, search: str | None = None) -> str:
     """List jobs, newest first, as many as fit into a message."""
-    found = "" if not search else f" with {code(search, 80)}"
+    words = code(search, 80) if search else None
+    if not lines and words is None:
+        return tr("No pictures yet. /imagine makes some.")
     if not lines:
-        return f"No pictures{found} yet. /imagine makes some."
-    return _fitting(
-        f"Pictures{found}, newest first; /show posts one again:", map(history_line, lines)
-    )
+        return tr("No pictures with {words} yet. /imagine makes some.", words=words)
+    if words is None:
+        head = tr("Pictures, newest first; /show posts one again:")
+    else:
+        head = tr("Pictures with {words}, newest first; /show posts one again:", words=words)
+    return _fitting(head, map(history_line, lines))
 
 
 def queue_line(line: QueueLine) -> str:
     """Show one job that waits or runs."""
-    state = "starting" if line.position is None else f"waiting, position {line.position}"
     if line.percent is not None:
         state = f"{line.percent} %"
-    eta = "" if line.eta is None else f", {seconds(line.eta)}"
-    return f"{code(line.job_id, 40)} {state}{eta} · {code(line.prompt, 80)}"
+    elif line.position is not None:
+        state = tr("waiting, position {position}", position=line.position)
+    else:
+        state = tr("starting")
+    state = ", ".join([state, *_eta(line.eta)])
+    return f"{code(line.job_id, 40)} {state} · {code(line.prompt, 80)}"
 
 
 def queue_overview(
@@ -240,10 +279,17 @@ def queue_overview(
 ) -> str:
     """Answer /info: my jobs, everybody's counts, the models and the device."""
     names = ", ".join(code(name, 40) for name in models)
-    head = f"{running} running, {waiting} waiting · models {names} · {escape(device, 80)}"
+    head = tr(
+        "{running} running, {waiting} waiting · models {names} · {device}",
+        running=running,
+        waiting=waiting,
+        names=names,
+        device=escape(device, 80),
+    )
     if not lines:
-        return cut_utf16(f"{head}\nYou have nothing waiting or running.", MESSAGE_LIMIT)
-    return _fitting(f"{cut_utf16(head, 1000)}\nYours:", map(queue_line, lines))
+        nothing = tr("You have nothing waiting or running.")
+        return cut_utf16(f"{head}\n{nothing}", MESSAGE_LIMIT)
+    return _fitting(f"{cut_utf16(head, 1000)}\n{tr('Yours:')}", map(queue_line, lines))
 
 
 def show_choice(line: HistoryLine) -> str:
@@ -254,11 +300,15 @@ def show_choice(line: HistoryLine) -> str:
 def _fitting(head: str, lines: Iterable[str]) -> str:
     """Join lines under a head as long as the message holds, and count the others."""
     kept, rest = [head], 0
-    room = MESSAGE_LIMIT - utf16_length(head) - len("\n… and 9999 more")
+    room = MESSAGE_LIMIT - utf16_length(head) - utf16_length(_more(9999))
     for line in lines:
         room -= utf16_length(line) + 1
         if room < 0:
             rest += 1
         else:
             kept.append(line)
-    return "\n".join(kept) + (f"\n… and {rest} more" if rest else "")
+    return "\n".join(kept) + (_more(rest) if rest else "")
+
+
+def _more(rest: int) -> str:
+    return "\n" + tr("… and {count} more", count=rest)

@@ -7,22 +7,28 @@ be posted. Pictures are encoded in threads. Never posts, and never decides who m
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from bot import jobs, texts, texts_discord
-from bot.cards import under_failure, under_progress
-from bot.config import Config
+from bot.brush import Brush, Running
+from bot.cards import under_failure, under_progress, under_running
+from bot.config import Config, DeliveryConfig
 from bot.engine_port import EnginePort
+from bot.enlarging import UpscalerError
+from bot.estimates import Estimator
 from bot.health import Metrics
+from bot.judged import is_withheld, marked
+from bot.language import speaking
+from bot.making import Making, SourceGoneError
 from bot.patience import until_stored
-from bot.poster import CrashPoint, Poster, no_crash
-from bot.progress import Pace, Progress, Sight
-from bot.queue import FairQueue
+from bot.poster import CrashPoint, Poster, is_editable, no_crash
+from bot.progress import Progress, Sight
+from bot.queue import FairQueue, Ticket
+from bot.recipes import RECIPES
 from bot.talk import Attachment, Letter, Passing, Refused, Talk
 from diffusion import (
     CheckpointError,
@@ -35,31 +41,14 @@ from diffusion import (
     Step,
     UnknownModelError,
 )
-from diffusion.pictures import withhold
-from storage import Job, JobKind, NewPicture, StaleJob, StorageError, Store, StoreDamaged
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from storage import Job, NewPicture, StaleJob, StorageError, Store, StoreDamaged
 
 MOST_UNPOSTED: Final = 8
 CLAIM_PAUSE: Final = 2.0
+# Where a checkpoint folder keeps the network that judges its pictures.
+JUDGE: Final = "safety_checker"
 
 log = logging.getLogger(__name__)
-
-
-class SourceGoneError(Exception):
-    """The picture that a job starts from is not kept any more."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Running:
-    """A job that is being worked on, as /info shows it."""
-
-    job: Job
-    task: "asyncio.Task[None] | None" = None
-    progress: Progress | None = None
-    steps_left: int | None = None
-    device_seconds: float = 0.0
 
 
 class Worker:
@@ -89,8 +78,12 @@ class Worker:
         self._metrics = metrics
         self._die = die
         self._crash = crash
-        self._pace = Pace()
+        self._governor = talk.governor
+        self.estimates = Estimator(
+            prior=lambda: engine.seconds_per_step, slots=lambda: settings().queue.max_running
+        )
         self._running: dict[str, Running] = {}
+        self._heavy = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -111,21 +104,17 @@ class Worker:
 
     def express(self, job: Job) -> None:
         """Run a job that needs no device at once, past the queue."""
-        task = asyncio.create_task(self._claim_and_run(job.id), name=f"express {job.id}")
+        with speaking(job.locale):
+            task = asyncio.create_task(self._claim_and_run(job.id), name=f"express {job.id}")
         running = Running(job=job, task=task)
         self._running[job.id] = running
         task.add_done_callback(lambda _: self._forget(running))
 
-    def eta(self, *, position: int, steps: int) -> float | None:
-        """Estimate the seconds until a waiting job's result, from measured steps."""
-        pace = self._engine.seconds_per_step
-        if pace is None:
+    def eta(self, ticket: Ticket) -> float | None:
+        """Estimate the seconds until a waiting job is painted, from measured steps."""
+        if ticket.work is None:
             return None
-        at_once = self._settings().queue.max_running
-        left = [each.steps_left or 0 for each in self._running.values()]
-        busy = min(left) if len(left) >= at_once else 0
-        rounds = 1 + (position - 1) // at_once
-        return pace * (busy + rounds * steps)
+        return self.estimates.until_result(self._queue.ahead_of(ticket), ticket.work)
 
     async def cancel(self, job_id: str) -> None:
         """Stop working on a job; on return the device is free and no progress edit is under way."""
@@ -133,6 +122,11 @@ class Worker:
         if running is not None and running.task is not None:
             running.task.cancel()
             await asyncio.wait({running.task})
+
+    def keep(self, job_id: str, number: int) -> bool:
+        """Go on with one picture of a running job (from 0) alone; False when it is not painted."""
+        running = self._running.get(job_id)
+        return running is not None and running.keep(number)
 
     async def stop(self, *, tell: bool) -> None:
         """Hand back what runs, without burning an attempt; tell the requesters."""
@@ -152,16 +146,20 @@ class Worker:
         with suppress(StaleJob):
             await self._store.release(running.job)
             if tell:
-                job, text = running.job, texts.restarting()
-                view = under_progress(job)
-                text = texts_discord.ended(job, text)
+                job = running.job
+                with speaking(job.locale):
+                    text = texts_discord.ended(job, texts.restarting())
+                    view = under_progress(job)
                 await self._poster.tell(job, text, view=view, only_edit=True)
 
     async def _take_jobs(self) -> None:
         while True:
             await self._wait_for_room()
-            job = await self._claim(await self._queue.get())
-            if job is not None:
+            job_id = await self._queue.get()
+            job = await self._claim(job_id)
+            if job is None:
+                self._queue.done(job_id, 0.0)
+            else:
                 self._start(job)
 
     async def _claim(self, job_id: str) -> Job | None:
@@ -188,12 +186,15 @@ class Worker:
     def _start(self, job: Job) -> None:
         running = Running(job=job)
         self._running[job.id] = running
-        running.task = asyncio.create_task(self._run(running), name=f"job {job.id}")
+        with speaking(job.locale):
+            running.task = asyncio.create_task(self._run(running), name=f"job {job.id}")
         running.task.add_done_callback(lambda _: self._forget(running))
 
     def _forget(self, running: Running) -> None:
         if self._running.get(running.job.id) is running:
             del self._running[running.job.id]
+            self._queue.done(running.job.id, running.device_seconds)
+            self.estimates.ended(running.job.id, finished=False)
         self._poster.changed.set()
 
     async def _claim_and_run(self, job_id: str) -> None:
@@ -207,11 +208,7 @@ class Worker:
         job = running.job
         self._crash("after_claim")
         try:
-            if job.kind is JobKind.UPSCALE:
-                pictures = await self._cut_out(job)
-            else:
-                pictures = await self._paint(running)
-            job = await self._keep(running, pictures)
+            job = await self._store_pictures(running, await self._make(running))
             self._crash("after_rendered")
             self._poster.submit(job)
         except StaleJob as error:
@@ -228,54 +225,45 @@ class Worker:
             if running.progress is not None:
                 await running.progress.close()
 
-    async def _paint(self, running: Running) -> list[NewPicture]:
-        job = running.job
-        params = Params.from_json(job.params)
-        source = await self._source(job, params)
-        progress = self._progress(running, params)
+    async def _make(self, running: Running) -> list[NewPicture]:
+        """Let the job's recipe make its pictures."""
+        job, recipe = running.job, RECIPES[running.job.kind]
+        making = Making(
+            job=job,
+            params=Params.from_json(job.params),
+            model=self._models.get(job.model),
+            store=self._store,
+            engine=self._engine,
+            settings=self._settings(),
+            brush=Brush(
+                running,
+                engine=self._engine,
+                estimates=self.estimates,
+                withheld=lambda: is_withheld(self._settings().moderation, job),
+                company=lambda: len(self._running),
+                crash=self._crash,
+            ),
+        )
+        if recipe.express(job):
+            if not recipe.heavy:
+                return await recipe.make(making)
+            async with self._heavy:
+                return await recipe.make(making)
+        progress = await self._progress(running, making.params)
         progress.start()
-        before = time.monotonic()
-        async with aclosing(self._engine.submit(params, init_image=source)) as steps:
-            async for step in steps:
-                now = time.monotonic()
-                # The device is shared: each job pays its part of the time.
-                running.device_seconds += (now - before) / max(1, len(self._running))
-                before = now
-                running.steps_left = step.total - step.index
-                self._crash("step")
-                if step.pictures is None:
-                    progress.update(step)
-                    continue
-                pictures = step.pictures
-                if self._settings().moderation.unsafe == "block":
-                    pictures = withhold(pictures, step.flagged)
+        pictures = await recipe.make(making)
         await progress.close()
-        model = self._models.get(job.model)
-        return await asyncio.to_thread(jobs.encode_grid, job, params, pictures, model)
+        return pictures
 
-    async def _cut_out(self, job: Job) -> list[NewPicture]:
-        stored = await self._store.pictures(job.parent_id or "")
-        found = next((item for item in stored if item.index == job.parent_index), None)
-        if found is None:
-            raise SourceGoneError(f"picture {job.parent_index} of {job.parent_id} is not kept")
-        data = await self._store.read_picture(found)
-        tile = await asyncio.to_thread(jobs.own_picture, data)
-        params, model = Params.from_json(job.params), self._models.get(job.model)
-        return await asyncio.to_thread(jobs.encode_single, job, params, tile, data, model)
-
-    async def _source(self, job: Job, params: Params) -> "Image | None":
-        """Return the picture a job starts from; the store keeps it as long as the job."""
-        if params.init_image is None:
-            return None
-        try:
-            data = await self._store.read_file(params.init_image)
-        except StorageError as error:
-            raise SourceGoneError(f"job {job.id} starts from a picture that is gone") from error
-        return await asyncio.to_thread(jobs.own_picture, data)
-
-    async def _keep(self, running: Running, pictures: list[NewPicture]) -> Job:
+    async def _store_pictures(self, running: Running, pictures: list[NewPicture]) -> Job:
         job, used = running.job, running.device_seconds
-        return await until_stored(lambda: self._store.rendered(job, pictures, device_seconds=used))
+        policy = self._settings().moderation
+        pictures = await marked(
+            pictures, running.flagged, job=job, moderation=policy, store=self._store
+        )
+        job = await until_stored(lambda: self._store.rendered(job, pictures, device_seconds=used))
+        self._metrics.promise_kept(self.estimates.ended(job.id, finished=True))
+        return job
 
     async def _fail(self, running: Running, error: Exception) -> None:
         job = running.job
@@ -290,29 +278,37 @@ class Worker:
             view = under_failure(job)
             await self._poster.tell(job, texts_discord.ended(job, sentence), view=view)
 
-    def _progress(self, running: Running, params: Params) -> Progress:
+    async def _progress(self, running: Running, params: Params) -> Progress:
         job, model = running.job, self._models.get(running.job.model)
+        judged = model is not None and await asyncio.to_thread(_has_judge, model)
+
+        def delivery() -> DeliveryConfig:
+            given, moderation = self._settings().delivery, self._settings().moderation
+            # The judge sees finished pictures alone: until then nobody can say what may be seen.
+            hidden = judged and (moderation.unsafe == "spoiler" or is_withheld(moderation, job))
+            return given.model_copy(update={"preview": False}) if hidden else given
+
         running.progress = Progress(
             channel_id=job.progress_channel_id or job.channel_id,
-            show=partial(self._show, job),
+            show=partial(self._show, running),
             paint=partial(_preview, job=job, params=params, model=model),
-            pace=self._pace,
-            idle=lambda: self._poster.backlog == 0,
-            delivery=lambda: self._settings().delivery,
+            pace=self._governor,
+            idle=lambda: not self._poster.busy(job.progress_channel_id or job.channel_id),
+            delivery=delivery,
         )
         return running.progress
 
-    async def _show(self, job: Job, sight: Sight) -> None:
-        if job.progress_message_id is None:
+    async def _show(self, running: Running, sight: Sight) -> None:
+        job = running.job
+        if job.progress_message_id is None or not is_editable(job.progress_message_id):
             return
-        pace = self._engine.seconds_per_step
-        eta = None if pace is None else pace * (sight.total - sight.step)
+        eta = self.estimates.left(job.id)
         text = texts_discord.running(job, step=sight.step, total=sight.total, eta=eta)
         picture = None
         if sight.preview is not None:
             alt = texts_discord.alt_text(job)
             picture = Attachment(name="preview.jpg", data=sight.preview, alt=alt)
-        letter = Letter(content=text, view=under_progress(job), picture=picture)
+        letter = Letter(content=text, view=under_running(job, running.images), picture=picture)
         channel_id = job.progress_channel_id or job.channel_id
         try:
             await self._talk.edit(channel_id, job.progress_message_id, letter)
@@ -322,6 +318,10 @@ class Worker:
 
 def _preview(step: Step, *, job: Job, params: Params, model: ModelInfo | None) -> bytes:
     return jobs.encode_preview(step, job, params, model)
+
+
+def _has_judge(model: ModelInfo) -> bool:
+    return Path(model.path, JUDGE).is_dir()
 
 
 def code_of(error: Exception) -> str:
@@ -337,5 +337,7 @@ def code_of(error: Exception) -> str:
             return "damaged_model"
         case SourceGoneError() | StoreDamaged():
             return "source"
+        case UpscalerError():
+            return "upscaler"
         case _:
             return "engine"

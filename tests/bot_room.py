@@ -160,9 +160,9 @@ async def job_of(app: App, message: MessageRecord) -> Job:
 
 
 @asynccontextmanager
-async def open_room(folder: Path) -> AsyncIterator[Room]:
+async def open_room(folder: Path, *, guilds: int = 1) -> AsyncIterator[Room]:
     """Open a playground without rate limits, and judge all that was said at the end."""
-    async with Playground(rate_limits=RateLimits(enabled=False)) as pg:
+    async with Playground(rate_limits=RateLimits(enabled=False), guilds=guilds) as pg:
         undo = aim(pg.api_base, pg.gateway_url, pg.cdn_base)
         try:
             yield Room(pg=pg, folder=folder, engine=FakeEngine())

@@ -77,7 +77,7 @@ async def test_after_a_delete_the_grid_still_works(room: Room) -> None:
     async with room.bot() as app:
         grid = await room.grid()
         single = await room.result_of(await room.press("alice", grid, "upscale", 1))
-        varied = await room.result_of(await room.press("alice", single, "vary"))
+        varied = await room.result_of(await room.press("alice", single, "vsub"))
         await room.settled(app)
         question = room.answer(await room.press("alice", single, "delete"))
         await room.press("alice", question, "yes")

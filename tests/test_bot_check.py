@@ -5,7 +5,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from bot.__main__ import app
+from bot.applied import keep_applied
 from bot.check import Finding, check
+from bot.config import load_config
 from tests.tiny import tiny_folder
 
 # In the shape of a token, and nobody's.
@@ -82,3 +84,15 @@ def test_the_command_says_it_line_by_line_and_with_its_code(tmp_path: Path) -> N
     bad = CliRunner().invoke(app, ["check", "--config", str(path)], env={"DISCORD_TOKEN": None})
     assert bad.exit_code == 78
     assert "FAIL token" in bad.stdout
+
+
+async def test_what_the_file_would_change_is_named(tmp_path: Path) -> None:
+    path = settings(tmp_path)
+    text = path.read_text(encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    keep_applied(load_config(path), text)
+    assert "none since" in (await found(path))["changes"].text
+    path.write_text(f"{text}[queue]\nmax_running = 7\n[engine]\nthreads = 2\n", encoding="utf-8")
+    told = (await found(path))["changes"].text
+    assert "[queue] max_running: 4 → 7" in told
+    assert "[engine] threads: 0 → 2 (needs a restart)" in told

@@ -60,10 +60,18 @@ async def test_a_long_mended_prompt_runs_whole(room: Room) -> None:
         assert room.engine.submitted[0].prompt == LONG.removesuffix(" --sede 7")
 
 
-async def test_a_long_mended_prompt_of_an_earlier_run_opens_a_form(room: Room) -> None:
+async def test_a_long_mended_prompt_of_an_earlier_run_runs_whole(room: Room) -> None:
     async with room.bot():
         error = await use(room, "alice", "imagine", prompt=LONG)
     async with room.bot():
+        await room.result_of(await room.press("alice", error, "fix"))
+        assert room.engine.submitted[0].prompt == LONG.removesuffix(" --sede 7")
+
+
+async def test_a_long_mended_prompt_that_was_forgotten_opens_a_form(room: Room) -> None:
+    async with room.bot() as app:
+        error = await use(room, "alice", "imagine", prompt=LONG)
+        await app.services.store.forget(room.pg.people["alice"].id)
         ix = await room.press("alice", error, "fix")
         assert ix.modal is not None
         sent = await room.pg.submit_modal("alice", ix, {"prompt": "a fish --seed 9"})
@@ -73,9 +81,9 @@ async def test_a_long_mended_prompt_of_an_earlier_run_opens_a_form(room: Room) -
 
 
 async def test_a_form_of_an_earlier_run_still_works(room: Room) -> None:
-    async with room.bot():
+    async with room.bot() as app:
         error = await use(room, "alice", "imagine", prompt=LONG)
-    async with room.bot():
+        await app.services.store.forget(room.pg.people["alice"].id)
         ix = await room.press("alice", error, "fix")
         assert ix.modal is not None
     async with room.bot():
@@ -276,7 +284,9 @@ async def test_about_names_authors_and_licences(room: Room) -> None:
         assert text.ephemeral
         assert "MIT" in text.content
         assert "made by a machine" in text.content
-        for credit in describe_model("emoji").credits:
+        info = describe_model("emoji")
+        assert len(info.describer_credits) == 8
+        for credit in (*info.credits, *info.describer_credits):
             author, licence = credit.split(": ", 1)[1].split(", https")[0].rsplit(", ", 1)
             assert author in text.content.replace("\\", "")
             assert licence in text.content.replace("\\", "")

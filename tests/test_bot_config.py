@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.config import Config, ConfigError, load_config, parse_config, reload
-from bot.config_models import ModelConfig, Restart
+from bot.config_models import NAMED_SECTIONS, Restart
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 HERE = Path("/etc/easel/config.toml")
@@ -40,7 +40,7 @@ def known_keys() -> dict[str, set[str]]:
     """List sections and keys as the types have them."""
     keys: dict[str, set[str]] = {}
     for section, field in Config.model_fields.items():
-        model: Any = ModelConfig if section == "models" else field.annotation
+        model: Any = NAMED_SECTIONS.get(section, field.annotation)
         keys[section] = set(model.model_fields)
     return keys
 
@@ -49,7 +49,7 @@ def test_the_shipped_file_holds_every_key_with_its_default() -> None:
     data = tomllib.loads(shipped_text())
     assert list(data) == list(Config.model_fields)
     for section, keys in known_keys().items():
-        found = data[section]["emoji"] if section == "models" else data[section]
+        found = next(iter(data[section].values())) if section in NAMED_SECTIONS else data[section]
         assert set(found) == keys, section
     assert load_config(SHIPPED) == parse_config("", SHIPPED)
 
@@ -67,8 +67,11 @@ def test_every_key_of_the_shipped_file_has_a_comment_of_one_line_above_it() -> N
 def test_what_needs_a_restart_says_so_in_the_shipped_file() -> None:
     lines = shipped_text().splitlines()
     for section, field in Config.model_fields.items():
-        model: Any = ModelConfig if section == "models" else field.annotation
+        model: Any = NAMED_SECTIONS.get(section, field.annotation)
         for key, inner in model.model_fields.items():
+            if f"[{section}.{key}]" in lines:
+                # A section of its own, whose comment tells of what stands in it.
+                continue
             (comment,) = (
                 lines[number - 1]
                 for number, line in enumerate(lines)
@@ -86,6 +89,25 @@ def _section_at(lines: list[str], number: int) -> str:
 @pytest.mark.parametrize(
     ("text", "line", "key", "nearest", "said"),
     [
+        ("[limits.roles.5]\nmax_stps = 3", 2, "[limits.roles.5] max_stps", "max_steps", "setting"),
+        ("[limits.roles.five]", 1, "[limits.roles.five]", None, "named by an id"),
+        ("[limits.roles]\n5 = 3", 2, "[limits.roles.5]", None, "section of its own"),
+        ("[limits.roles.5]\nmax_steps = 0", 2, "[limits.roles.5] max_steps", None, "at least 1"),
+        (
+            "[moderation]\nblocked_patterns = [\n  'fine',\n  '(a+)+',\n]",
+            4,
+            "[moderation] blocked_patterns",
+            None,
+            "repeats something that repeats",
+        ),
+        (
+            "[moderation.guilds.7]\nblocked_patterns = ['(']",
+            2,
+            "[moderation.guilds.7] blocked_patterns",
+            None,
+            "no regular expression",
+        ),
+        ("[moderation]\nunsafe = 'hide'", 2, "[moderation] unsafe", None, '"restricted"'),
         ("[queue]\nmax_wating = 5", 2, "[queue] max_wating", "max_waiting", "not a setting"),
         ("[queu]\nmax_waiting = 5", 1, "[queu]", "[queue]", "not a section"),
         ("[queue]\nmax_steps = 5", 2, "[queue] max_steps", "[limits] max_steps", "not a setting"),
@@ -122,7 +144,26 @@ def _section_at(lines: list[str], number: int) -> str:
         ("[models.emoji]", 1, "[models.emoji] path", None, "is missing"),
         ("[models.emoji]\npath = ''", 2, "[models.emoji] path", None, "a folder"),
         ("[models.emoji]\npath = 'x.ckpt'", 2, "[models.emoji] path", None, "pickle"),
-        ("[models.'A b']\npath = 'x'", 1, "[models.A b]", None, "no name for a model"),
+        ("[models.'A b']\npath = 'x'", 1, "[models.A b]", None, "is no name"),
+        ("[presets.a]\nprompt = 'x'", 2, "[presets.a] prompt", None, "{prompt}"),
+        ("[presets.a]\nprompt = '{prompt} --tile'", 2, "[presets.a] prompt", None, "flag"),
+        ("[presets.a]\nnegative = 'x'", 1, "[presets.a] prompt", None, "is missing"),
+        ("[presets.a]\nprmpt = 'x'\nprompt = '{prompt}'", 2, "[presets.a] prmpt", "prompt", "set"),
+        (
+            "[presets.a]\nprompt = '{prompt}'\nflags = '--seed 7'",
+            3,
+            "[presets.a] flags",
+            None,
+            "--seed",
+        ),
+        (
+            "[presets.a]\nprompt = '{prompt}'\nflags = '--stop 7'",
+            3,
+            "[presets.a] flags",
+            None,
+            "10 to 100",
+        ),
+        ("[defaults]\nhouse_style = 'a::2 b'", 2, "[defaults] house_style", None, "words alone"),
         ("[defaults]\nmodel = 'emojy'", 2, "[defaults] model", "emoji", "no [models.…] section"),
         ("[defaults]\nsampler = 'heun2'", 2, "[defaults] sampler", None, "one of ddpm"),
         ("[defaults]\nguidance_scale = 0.5", 2, "[defaults] guidance_scale", None, "from 1 to 100"),

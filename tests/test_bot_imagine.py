@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from bot.__main__ import app
-from bot.config import Config, ModelConfig
+from bot.config import Config, DefaultsConfig, ModelConfig
 from bot.exits import Exit
 from bot.imagine import paint, params_of
 from bot.loading import describe_models
@@ -104,3 +104,14 @@ def test_progress_counts_up_to_the_end(tmp_path: Path) -> None:
         progress=lambda done, total: heard.append((done, total)),
     )
     assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_word_lists_are_drawn_from_as_on_discord(tmp_path: Path) -> None:
+    (tmp_path / "colour.txt").write_text("purple\n", encoding="utf-8")
+    listed = config().model_copy(
+        update={"defaults": DefaultsConfig(wildcards=tmp_path)},
+    )
+    (params,) = params_of("a __colour__ heart", listed, describe_models(listed))
+    assert params.prompt == "a purple heart"
+    with pytest.raises(Exit, match="__shape__"):
+        params_of("a __shape__", listed, describe_models(listed))

@@ -30,7 +30,13 @@ PARAMS = Params(
 INFO = model_info()
 
 
-def job(kind: JobKind = JobKind.IMAGINE, *, params: Params = PARAMS, parent: str = "") -> Job:
+def job(
+    kind: JobKind = JobKind.IMAGINE,
+    *,
+    params: Params = PARAMS,
+    parent: str = "",
+    details: str = "{}",
+) -> Job:
     """Make the row of a job that is being painted."""
     new = NewJob(
         kind=kind,
@@ -44,6 +50,7 @@ def job(kind: JobKind = JobKind.IMAGINE, *, params: Params = PARAMS, parent: str
         interaction_id=4,
         parent_id=parent or None,
         parent_index=2 if parent else None,
+        details=details,
     )
     return Job(
         **{name: getattr(new, name) for name in NewJob.__dataclass_fields__},
@@ -93,14 +100,82 @@ def test_a_reroll_changes_the_seed_alone() -> None:
     assert (new.kind, new.parent_id, new.requester_id) == (JobKind.REROLL, "abcdefghijklm", 5)
 
 
-def test_a_variation_starts_from_the_picture() -> None:
-    sha256 = "ab" * 32
-    new = jobs.vary_job(job(), WHO, index=3, sha256=sha256, seed=11)
-    params = Params.from_json(new.params)
-    assert (params.init_image, params.strength, params.seed) == (sha256, 0.75, 11)
-    carried = (params.width, params.height, params.negative_prompt, params.stop, params.tile)
+def test_a_reroll_of_a_part_makes_the_same_part_again() -> None:
+    params = replace(PARAMS, init_image="ab" * 32, mask="cd" * 32, strength=0.9)
+    row = job(JobKind.ZOOM, params=params, parent="zyxwvutsrqpon", details='{"factor": 2}')
+    new = jobs.reroll_job(row, WHO, seed=11)
+    assert Params.from_json(new.params) == replace(params, seed=11)
+    assert (new.kind, new.parent_id, new.parent_index) == (JobKind.ZOOM, "zyxwvutsrqpon", 2)
+    assert jobs.details_of(new) == {"factor": 2}
+    assert new.sources == ("ab" * 32, "cd" * 32)
+
+
+def test_a_draft_carries_what_the_specification_says_and_nothing_else() -> None:
+    params = replace(
+        PARAMS,
+        init_image="ab" * 32,
+        mask="cd" * 32,
+        strength=0.9,
+        chaos=50,
+        same_seed=True,
+        variation_seed=4,
+        variation_strength=0.5,
+    )
+    details = '{"quality": 0.5, "video": true, "factor": 2, "share": "relax"}'
+    draft = jobs.draft_of(job(JobKind.ZOOM, params=params, details=details))
+    kept = draft.params
+    carried = (kept.width, kept.height, kept.negative_prompt, kept.stop, kept.tile)
     assert carried == (64, 48, "text", 80, True)
-    assert (new.kind, new.parent_id, new.parent_index) == (JobKind.VARY, "abcdefghijklm", 3)
+    assert (kept.chaos, kept.same_seed, kept.variation_seed, kept.mask) == (0, False, None, None)
+    assert kept.steps == 18
+    assert draft.details == {"video": True, "share": "relax"}
+
+
+def test_a_draft_of_an_enlarged_picture_has_the_size_it_was_painted_in() -> None:
+    params = replace(PARAMS, width=128, height=96, images=1)
+    row = job(JobKind.ENLARGE, params=params, details='{"size": [64, 48]}')
+    kept = jobs.draft_of(row).params
+    assert (kept.width, kept.height) == (64, 48)
+
+
+def test_a_job_that_goes_on_differs_in_its_stop_alone() -> None:
+    new = jobs.continue_job(job(), WHO)
+    assert Params.from_json(new.params) == replace(PARAMS, stop=100)
+    assert (new.kind, new.parent_id, new.parent_index) == (
+        JobKind.CONTINUE,
+        "abcdefghijklm",
+        None,
+    )
+
+
+def test_pictures_that_start_from_one_noise_keep_it_alone() -> None:
+    params = replace(PARAMS, seed=9, same_seed=True, chaos=20)
+    new = jobs.upscale_job(job(params=params), WHO, index=3)
+    one = Params.from_json(new.params)
+    assert (one.seed, one.same_seed, one.chaos) == (9, False, 0)
+
+
+def test_kept_pictures_are_stored_under_their_own_numbers() -> None:
+    made = jobs.encode_grid(job(), PARAMS, [noise(1), noise(2)], INFO, images=[1, 3])
+    assert [each.index for each in made] == [0, 2, 4]
+    assert (made[0].width, made[0].height) == (2 * 64 * 4, 48 * 4)
+    # The seeds of a grid wrap around at 2**32.
+    assert f"Seed: {(PARAMS.seed + 3) % 2**32}," in (read_parameters(made[2].data) or "")
+
+
+def test_what_is_large_anyway_is_not_shown_larger_still() -> None:
+    assert jobs.shown(Image.new("RGB", (64, 32)), INFO).size == (256, 128)
+    assert jobs.shown(Image.new("RGB", (2000, 1000)), INFO).size == (4000, 2000)
+    assert jobs.shown(Image.new("RGB", (4096, 1000)), INFO).size == (4096, 1000)
+
+
+def test_a_film_is_posted_as_it_is() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "WEBP")
+    assert jobs.fitting(job(), out.getvalue(), INFO, limit=1) == (
+        "easel-abcdefghijklm.webp",
+        out.getvalue(),
+    )
 
 
 def test_a_single_picture_has_the_seed_that_paints_it_alone() -> None:
@@ -144,9 +219,7 @@ def test_every_file_says_that_a_machine_made_it() -> None:
         assert "abcdefghijklm" in (read_parameters(each.data) or "")
 
 
-def test_a_picture_too_large_for_discord_is_posted_smaller(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_picture_too_large_for_discord_is_posted_smaller() -> None:
     provenance = Provenance(
         params=PARAMS,
         job_id="abcdefghijklm",
@@ -159,8 +232,7 @@ def test_a_picture_too_large_for_discord_is_posted_smaller(
     assert jobs.fitting(job(), data, INFO) == ("easel-abcdefghijklm.png", data)
     names = []
     for limit in (len(data) - 1, 60_000, 5_000):
-        monkeypatch.setattr(jobs, "MAX_UPLOAD", limit)
-        name, smaller = jobs.fitting(job(), data, INFO)
+        name, smaller = jobs.fitting(job(), data, INFO, limit=limit)
         assert len(smaller) <= limit
         assert b"trainedAlgorithmicMedia" in smaller
         names.append(name.rpartition(".")[2])

@@ -11,6 +11,7 @@ from bot.limits import (
     RefusalCode,
     blocked_word,
     check_length,
+    check_model,
     check_params,
     check_words,
 )
@@ -120,3 +121,44 @@ def test_any_text_and_any_list_give_an_answer(text: str, words: list[str]) -> No
 @given(st.text(st.characters(categories=["Ll", "Lu", "Nd", "Lo"]), min_size=1, max_size=8))
 def test_a_word_alone_is_always_found(word: str) -> None:
     assert blocked_word(f"x, {word}!", [word]) == word
+
+
+def places(**given: object) -> ModerationConfig:
+    return ModerationConfig.model_validate(given)
+
+
+def test_words_of_a_place_hold_there_alone() -> None:
+    moderation = places(
+        blocked_words=["bad"],
+        guilds={"7": {"blocked_words": ["zebra"]}},
+        channels={"8": {"blocked_patterns": [r"fo+x"]}, "9": {"blocked_words": ["hen"]}},
+    )
+    assert check_words("a zebra, a foox, a hen", moderation) is None
+    for prompt, code in (
+        ("a zebra", RefusalCode.BLOCKED_WORD),
+        ("a FOOX", RefusalCode.BLOCKED_PATTERN),
+        ("a hen", RefusalCode.BLOCKED_WORD),
+        ("bad", RefusalCode.BLOCKED_WORD),
+    ):
+        refusal = check_words(prompt, moderation, guild_id=7, channels=(8, 9))
+        assert refusal is not None
+        assert refusal.code is code
+    assert check_words("a foox", moderation, guild_id=7, channels=(9,)) is None
+
+
+def test_a_pattern_is_named_to_its_writer_and_finds_what_is_disguised() -> None:
+    moderation = places(blocked_patterns=[r"b[a4]d\s*fox"])
+    for prompt in ("a B\u200bad fox", "b4d   fox", "bäd fox", "ＢＡＤfox"):
+        refusal = check_words(prompt, moderation)
+        assert refusal is not None
+        assert r"b[a4]d\s*fox" in refusal.text
+    assert check_words("a good fox", moderation) is None
+
+
+def test_a_model_outside_a_roles_list_is_refused() -> None:
+    assert check_model("emoji", None) is None
+    assert check_model("emoji", {"emoji"}) is None
+    refusal = check_model("emoji", {"big"})
+    assert refusal is not None
+    assert refusal.code is RefusalCode.MODEL_NOT_ALLOWED
+    assert "`big`" in refusal.text

@@ -30,9 +30,10 @@ def expected(action: Action, who: str, *, at: int | None, job_at: int | None, pr
         return "yes"
     if job_at is None or at != job_at:
         return "foreign"
-    if action in (Action.CANCEL, Action.DELETE, Action.DELETE_SURE):
+    if action in (Action.CANCEL, Action.KEEP, Action.DELETE, Action.DELETE_SURE):
         return "yes" if who == "moderator" else "not_yours"
-    if press == "requester" and action in (Action.UPSCALE, Action.VARY, Action.REROLL):
+    harmless = (Action.INFO, Action.SHOW, Action.FAVOURITE, Action.REPORT)
+    if press == "requester" and action not in harmless:
         return "not_yours"
     return "yes"
 

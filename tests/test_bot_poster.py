@@ -326,3 +326,34 @@ async def test_stopping_leaves_what_hangs_for_the_next_start(
     done = await post(desk, left, again=True)
     assert done.state is JobState.POSTED
     assert len(results(desk.pg, job.id)) == 1
+
+
+async def test_a_file_that_is_too_large_after_all_is_made_smaller(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poster_module, "SMALLEST_FILE", 100)
+    job = await desk.rendered()
+    desk.pg.faults.status(413, "PATCH", PATCH, count=1)
+    done = await post(desk, job)
+    assert done.state is JobState.POSTED
+    (message,) = results(desk.pg, job.id)
+    grid = (await desk.store.pictures(job.id))[0]
+    assert message.attachments[0]["size"] <= grid.size // 2
+    assert str(message.attachments[0]["filename"]).endswith((".jpg", ".webp"))
+
+
+async def test_a_file_that_is_too_large_for_good_ends_the_job(desk: Desk) -> None:
+    job = await desk.rendered()
+    desk.pg.faults.status(413, "PATCH", PATCH, count=99)
+    done = await post(desk, job)
+    assert (done.state, done.error_code) == (JobState.FAILED, "refused")
+
+
+async def test_a_channel_is_busy_while_a_result_waits_for_it(desk: Desk) -> None:
+    job = await desk.rendered()
+    poster = desk.poster()
+    poster.submit(job)
+    assert poster.busy(desk.pg.channel_id)
+    assert not poster.busy(desk.pg.channel_id + 1)
+    await delivered(poster)
+    assert not poster.busy(desk.pg.channel_id)

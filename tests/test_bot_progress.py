@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from bot.config import DeliveryConfig
-from bot.progress import Pace, Progress, Sight
+from bot.governor import Governor
+from bot.progress import Progress, Sight
 from diffusion import Step
 
 QUICK = DeliveryConfig.model_construct(edit_seconds=0.0, preview=True, mention_requester=True)
@@ -42,13 +43,13 @@ class Screen:
 
 
 def progress(
-    screen: Screen, *, delivery: DeliveryConfig = QUICK, pace: Pace | None = None
+    screen: Screen, *, delivery: DeliveryConfig = QUICK, pace: Governor | None = None
 ) -> Progress:
     made = Progress(
         channel_id=1,
         show=screen,
         paint=lambda each: f"preview {each.index}".encode(),
-        pace=pace or Pace(0.0),
+        pace=pace or Governor(0.0),
         idle=lambda: screen.idle,
         delivery=lambda: delivery,
     )
@@ -97,7 +98,7 @@ async def test_close_waits_for_the_edit_under_way_and_allows_no_other() -> None:
 
 
 async def test_close_does_not_wait_for_a_turn() -> None:
-    screen, pace = Screen(), Pace(60.0)
+    screen, pace = Screen(), Governor(60.0)
     await pace.turn(1)
     shown = progress(screen, pace=pace)
     shown.update(step(1))
@@ -129,7 +130,7 @@ async def test_edits_of_one_message_keep_their_distance() -> None:
 async def test_progress_stands_back_while_results_wait() -> None:
     screen = Screen()
     screen.idle = False
-    shown = progress(screen, pace=Pace(0.01))
+    shown = progress(screen, pace=Governor(0.01))
     shown.update(step(1))
     await asyncio.sleep(0.05)
     assert screen.shown == []
@@ -150,7 +151,7 @@ async def test_the_last_step_is_left_to_the_poster() -> None:
 
 
 async def test_a_channel_has_turns_of_its_own() -> None:
-    pace = Pace(60.0)
+    pace = Governor(60.0)
     async with asyncio.timeout(1):
         await pace.turn(1)
         await pace.turn(2)
@@ -167,7 +168,7 @@ async def test_a_broken_preview_is_logged(caplog: pytest.LogCaptureFixture) -> N
         channel_id=1,
         show=Screen(),
         paint=broken,
-        pace=Pace(0.0),
+        pace=Governor(0.0),
         idle=lambda: True,
         delivery=lambda: QUICK,
     )

@@ -8,8 +8,9 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -233,7 +234,7 @@ def told(logger: str, level: int) -> Iterator[asyncio.Event]:
 async def test_an_edit_of_the_settings_is_applied(served: Served) -> None:
     async with served.bot('[monitoring]\nlog_level = "info"\n'):
         assert "position" in served.answer(await served.imagine("a fox --steps 9"))
-        with told("bot.serving", logging.INFO) as heard:
+        with told("bot.reloading", logging.INFO) as heard:
             served.configure("[storage]\nmin_free_gib = 0\n[limits]\nmax_steps = 5\n")
             async with asyncio.timeout(8):
                 await heard.wait()
@@ -255,7 +256,7 @@ async def test_a_wrong_edit_is_refused_and_the_old_settings_stay(
 ) -> None:
     start = "[limits]\nmax_steps = 5\n"
     async with served.bot(start):
-        with told("bot.serving", logging.ERROR) as heard:
+        with told("bot.reloading", logging.ERROR) as heard:
             fresh = served.folder / "fresh"
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(served.path)
@@ -265,3 +266,71 @@ async def test_a_wrong_edit_is_refused_and_the_old_settings_stay(
     for part in parts:
         assert part in caplog.text
     assert "Traceback" not in caplog.text
+
+
+async def test_a_refused_edit_is_told_to_the_admins_once(served: Served) -> None:
+    alice = served.pg.people["alice"].id
+    async with served.bot(f"[moderation]\nadmins = [{alice}]\n"):
+        direct = served.pg.direct_messages("alice")
+        for _ in range(2):
+            (served.folder / "fresh").write_text("[limits]\nmax_stebs = 5\n", encoding="utf-8")
+            with told("bot.reloading", logging.ERROR) as heard:
+                (served.folder / "fresh").replace(served.path)
+                async with asyncio.timeout(8):
+                    await heard.wait()
+        said = await served.pg.wait(lambda ledger: ledger.in_channel(direct))
+        assert len(said) == 1
+        for part in ("not applied", "line 2", "max\\_steps"):
+            assert part in said[0].content
+
+
+async def test_reload_by_command_tells_what_changed(served: Served) -> None:
+    async with served.bot():
+        with told("bot.reloading", logging.INFO) as heard:
+            served.configure("[storage]\nmin_free_gib = 0\n[limits]\nmax_steps = 5\n")
+            async with asyncio.timeout(8):
+                await heard.wait()
+        (served.folder / "config.toml").write_text(
+            "[storage]\nmin_free_gib = 0\n[limits]\nmax_steps = 7\n", encoding="utf-8"
+        )
+        asked = await served.pg.slash("carol", "admin reload")
+        await asked.acknowledged
+        await served.pg.wait(lambda _: "config.toml is" in served.answer(asked))
+        assert "max\\_steps: 5 → 7" in served.answer(asked) or "says nothing new" in served.answer(
+            asked
+        )
+        (served.folder / "config.toml").write_text("[limits]\nmax_stebs = 7\n", encoding="utf-8")
+        asked = await served.pg.slash("carol", "admin reload")
+        await asked.acknowledged
+        await served.pg.wait(lambda _: "not applied" in served.answer(asked))
+
+
+async def test_the_settings_in_force_are_kept_beside_the_database(served: Served) -> None:
+    async with served.bot("[limits]\nmax_steps = 9\n"):
+        kept = served.folder / "data" / "config.applied.toml"
+        assert "max_steps = 9" in kept.read_text(encoding="utf-8")
+        with told("bot.reloading", logging.INFO) as heard:
+            served.configure("[storage]\nmin_free_gib = 0\n[limits]\nmax_steps = 5\n")
+            async with asyncio.timeout(8):
+                await heard.wait()
+        assert "max_steps = 5" in kept.read_text(encoding="utf-8")
+
+
+async def test_files_laid_into_a_folder_are_taken_in(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "bot.app")
+    (served.folder / "loras").mkdir()
+    toml = '[models.emoji]\npath = "emoji"\nloras = "loras"\n'
+    async with served.bot(toml):
+        with told("bot.app", logging.INFO) as heard:
+            async with asyncio.timeout(8):
+                # The watch begins a moment after the bot is there.
+                for number in count():
+                    (served.folder / "loras" / f"{number}.safetensors").write_bytes(b"x")
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(heard.wait(), 0.5)
+                        break
+        ((alias, changed),) = served.engine.looked_again[:1]
+        assert alias == "emoji"
+        assert changed <= {str(number) for number in range(20)}

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from bot.estimates import work_of
 from bot.health import Metrics
 from bot.poster import Poster
-from bot.queue import FairQueue
+from bot.queue import FairQueue, Ticket
 from bot.worker import MOST_UNPOSTED, Worker, code_of
 from diffusion import (
     CheckpointError,
@@ -266,11 +267,16 @@ async def test_an_upscale_of_what_is_gone_fails_with_a_sentence(desk: Desk) -> N
         assert (await at.state(job, JobState.FAILED)).error_code == "source"
 
 
-async def test_the_eta_grows_with_the_position(desk: Desk) -> None:
+async def test_the_eta_grows_with_what_is_ahead(desk: Desk) -> None:
     async with bench(desk, "[queue]\nmax_running = 2\n") as at:
+        await at.worker.stop(tell=False)
+        work = work_of(Params(prompt="a fox", steps=10))
+        ticket = Ticket(job_id="new", requester_id=1, work=work)
         at.engine.seconds_per_step = 0.5
-        assert at.worker.eta(position=1, steps=10) == 5
-        assert at.worker.eta(position=2, steps=10) == 5
-        assert at.worker.eta(position=3, steps=10) == 10
+        assert at.worker.eta(ticket) == 5
+        for number in range(4):
+            at.queue.add(Ticket(job_id=f"before {number}", requester_id=number, work=work))
+        assert (at.worker.eta(ticket) or 0) > 5
         at.engine.seconds_per_step = None
-        assert at.worker.eta(position=1, steps=10) is None
+        assert at.worker.eta(ticket) is None
+        assert at.worker.eta(Ticket(job_id="old", requester_id=1)) is None

@@ -17,7 +17,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from diffusion.describe import (
-    DESCRIBER_NAME,
     Describer,
     describe,
     find_describer,
@@ -27,7 +26,7 @@ from diffusion.describe import (
 from diffusion.describe_network import DescriberConfig, DescriberNet
 from diffusion.describe_words import background_of, word_prompts
 from diffusion.errors import AbilityError, CheckpointError
-from diffusion.info import model_path
+from diffusion.info import DESCRIBER_NAME, model_path
 from diffusion.loading import load_model
 from diffusion.model import Model
 from diffusion.train.captions import BACKGROUNDS, WHITE, Colour

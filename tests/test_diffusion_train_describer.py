@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 import bot.training.describer
 from bot.__main__ import app
-from diffusion.describe import DESCRIBER_NAME, load_describer
+from diffusion.describe import load_describer
+from diffusion.info import DESCRIBER_NAME
 from diffusion.train.data import DataError, Pixels, Row, read_art, read_index, write_index
 from diffusion.train.describer import training
 from diffusion.train.describer.augment import augment

@@ -16,6 +16,7 @@ def about() -> app_commands.Command[Any, ..., None]:
     async def run(interaction: Interaction) -> None:
         models = services_of(interaction).models
         credits = {name: model.credits for name, model in models.items()}
-        await say(interaction, texts.about(jobs.software(), credits))
+        describers = {name: model.describer_credits for name, model in models.items()}
+        await say(interaction, texts.about(jobs.software(), credits, describers))
 
     return run

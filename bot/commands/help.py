@@ -5,7 +5,7 @@ from typing import Any
 from discord import app_commands
 
 from bot import texts
-from bot.answers import say
+from bot.help_pages import show_help
 from bot.services import Interaction
 
 
@@ -14,6 +14,6 @@ def help_command() -> app_commands.Command[Any, ..., None]:
 
     @app_commands.command(name="help", description=texts.COMMANDS["help"])
     async def run(interaction: Interaction) -> None:
-        await say(interaction, texts.help_text())
+        await show_help(interaction)
 
     return run

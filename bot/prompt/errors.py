@@ -5,7 +5,7 @@ mended text has been tried. Neither ever changes or shortens what the person typ
 """
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 _WIDE_SPACE: Final = "\u3000"
@@ -27,7 +27,8 @@ class PromptError(ValueError):
     """A prompt that cannot be read, with its place and, where there is one, a mended prompt.
 
     `text` is the prompt as it was read (control signs gone), `start` and `end` are offsets into
-    it, and `suggestion` is a whole prompt that parses, or None.
+    it, and `suggestion` is a whole prompt that parses, or None. `choices` are several such prompts,
+    each with a label, where it takes a person to choose; the first is the suggestion.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class PromptError(ValueError):
         end: int,
         suggestion: str | None = None,
         mend: Callable[[], str | None] | None = None,
+        choices: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Keep the sentence, the place, and the mended prompt or the way to find it."""
         super().__init__(message)
@@ -46,7 +48,8 @@ class PromptError(ValueError):
         self.text = text
         self.start = max(0, min(start, len(text)))
         self.end = max(self.start, min(end, len(text)))
-        self._suggestion = suggestion
+        self.choices = tuple(choices)
+        self._suggestion = self.choices[0][1] if self.choices else suggestion
         self._mend = mend
 
     @property

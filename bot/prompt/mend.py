@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 SHOWN: Final = 40
+_ALIKE: Final = 0.6
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
@@ -12,8 +13,14 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     known, word = list(names), word[:SHOWN]
     # Swapped letters are the commonest slip, and in short names difflib sees nothing alike.
     swapped = [name for name in known if sorted(name) == sorted(word)]
-    found = swapped or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    # What shares too few letters cannot be alike, and is told quicker here than by difflib.
+    able = [name for name in known if _common(word, name) >= _ALIKE * (len(word) + len(name)) / 2]
+    found = swapped or difflib.get_close_matches(word, able, n=1, cutoff=_ALIKE)
     return found[0] if found else None
+
+
+def _common(word: str, name: str) -> int:
+    return sum(letter in word for letter in name)
 
 
 def clip(text: str) -> str:

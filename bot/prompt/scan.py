@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"[^\W\d_][\w-]*")
 # What a flag looks like when it was typed nearly right: glued to a word, with one dash, or with
 # a space behind the dashes.
 _NEARLY: Final = re.compile(
-    rf"(?<!{_DASH})(?P<dash>{_DASH}+)(?P<gap>\s?)(?P<name>[A-Za-z]+)(?=(?P<number>\s+[\d.])|\s|$)"
+    rf"(?<!{_DASH})(?P<dash>{_DASH}+)(?P<gap>\s*)(?P<name>[A-Za-z]+)(?=(?P<number>\s+[\d.])|\s|$)"
 )
 LINK: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]{1,15}://\S*|(?<!\S)www\.\S+|data:image/\S+")
 

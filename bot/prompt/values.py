@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from bot.language import tr
 from bot.prompt.errors import Flaw
 from bot.prompt.flags import QUALITIES, Flag
 from bot.prompt.mend import clip, splice
@@ -55,7 +56,11 @@ class Site:
         """Make the flaw for a flag with nothing behind it."""
         example = f"--{self.flag.name} {self.flag.example}"
         return Flaw(
-            f"{self.label} needs a value after it, as in {example}.",
+            tr(
+                "{label} needs a value after it, as in {example}.",
+                label=self.label,
+                example=example,
+            ),
             start=self.start,
             end=self.after,
             mended=splice(self.text, self.start, self.after, ""),
@@ -90,7 +95,7 @@ def _quoted(site: Site, whole: Piece, quotes: str) -> Piece:
     close = next((i for i, sign in enumerate(whole.text) if i and sign in quotes), None)
     if close is None:
         raise Flaw(
-            f"The quote that opens behind {site.label} is never closed.",
+            tr("The quote that opens behind {label} is never closed.", label=site.label),
             start=whole.start,
             end=whole.start + 1,
             mended=splice(site.text, whole.start, whole.start + 1, ""),
@@ -117,10 +122,25 @@ def read_whole(site: Site, piece: Piece) -> int:
         # Once is what happens without --repeat, so its mended text has no such flag.
         once = site.flag.name == "repeat" and number < low
         meant = None if once else str(min(max(number, low), high))
-        message = f"{site.label} goes from {low} to {high}; {number} is outside."
-        raise site.refuse(piece, message, meant)
-    message = f"{site.label} needs a whole number from {low} to {high}, not “{clip(piece.text)}”."
+        raise site.refuse(piece, _outside(site, low, high, number), meant)
+    message = tr(
+        "{label} needs a whole number from {low} to {high}, not “{value}”.",
+        label=site.label,
+        low=low,
+        high=high,
+        value=clip(piece.text),
+    )
     raise site.refuse(piece, message, _whole_meant(value, low, high))
+
+
+def _outside(site: Site, low: object, high: object, number: object) -> str:
+    return tr(
+        "{label} goes from {low} to {high}; {number} is outside.",
+        label=site.label,
+        low=low,
+        high=high,
+        number=number,
+    )
 
 
 def _whole_meant(value: str, low: int, high: int) -> str | None:
@@ -139,11 +159,17 @@ def read_decimal(site: Site, piece: Piece) -> float:
         return number
     if number is not None:
         meant = f"{min(max(number, low), high):g}"
-        message = f"{site.label} goes from {low:g} to {high:g}; {number:g} is outside."
+        message = _outside(site, f"{low:g}", f"{high:g}", f"{number:g}")
         raise site.refuse(piece, message, meant)
     guess = _decimal(plain(piece.text).rstrip(",.;").replace(",", "."))
     meant_or_none = None if guess is None else f"{min(max(guess, low), high):g}"
-    message = f"{site.label} needs a number from {low:g} to {high:g}, not “{clip(piece.text)}”."
+    message = tr(
+        "{label} needs a number from {low:g} to {high:g}, not “{value}”.",
+        label=site.label,
+        low=low,
+        high=high,
+        value=clip(piece.text),
+    )
     raise site.refuse(piece, message, meant_or_none)
 
 
@@ -154,7 +180,11 @@ def read_quality(site: Site, piece: Piece) -> float:
         return number
     guess = _decimal(plain(piece.text).rstrip(",.;").replace(",", "."))
     meant = None if guess is None else f"{min(QUALITIES, key=lambda one: abs(one - guess)):g}"
-    message = f"{site.label} is one of 0.25, 0.5, 1 and 2, not “{clip(piece.text)}”."
+    message = tr(
+        "{label} is one of 0.25, 0.5, 1 and 2, not “{value}”.",
+        label=site.label,
+        value=clip(piece.text),
+    )
     raise site.refuse(piece, message, meant)
 
 
@@ -173,9 +203,13 @@ def read_aspect(site: Site, piece: Piece) -> Aspect:
     meant = _aspect_meant(plain(whole.text)) if len(whole.text) <= 2 * len("99999.9999:") else None
     if meant is None:
         whole, meant = piece, _aspect_meant(plain(piece.text.rstrip(",.;")))
-    message = f"{site.label} needs two whole numbers, width:height, not “{clip(whole.text)}”."
+    message = tr(
+        "{label} needs two whole numbers, width:height, not “{value}”.",
+        label=site.label,
+        value=clip(whole.text),
+    )
     if meant is not None:
-        message += f" Did you mean {meant}?"
+        message += " " + tr("Did you mean {meant}?", meant=meant)
     raise site.refuse(whole, message, meant)
 
 
@@ -202,4 +236,9 @@ def read_word(site: Site, piece: Piece) -> str:
     word = plain(piece.text).casefold()
     if len(word) <= 64 and not any(sign.isspace() for sign in word):
         return word
-    raise site.refuse(piece, f"{site.label} needs a name of one word, not “{clip(piece.text)}”.")
+    message = tr(
+        "{label} needs a name of one word, not “{value}”.",
+        label=site.label,
+        value=clip(piece.text),
+    )
+    raise site.refuse(piece, message)

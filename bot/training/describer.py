@@ -119,7 +119,7 @@ def _train(
 
 
 def _write(trainer: "DescriberTrainer", home: Path, lines: "Sequence[Line]" = ()) -> None:
-    from diffusion.describe import DESCRIBER_NAME
+    from diffusion.info import DESCRIBER_NAME
     from diffusion.train.describer.file import export_describer
     from diffusion.train.describer.measure import figures_of
 
@@ -128,8 +128,8 @@ def _write(trainer: "DescriberTrainer", home: Path, lines: "Sequence[Line]" = ()
 
 def _measured(lesson: "Lesson", art: "Pixels", home: Path, painted: int) -> "tuple[Line, ...]":
     """Measure the describer in a model's folder; the model paints where there is one."""
-    from diffusion.describe import DESCRIBER_NAME, load_describer
-    from diffusion.info import CONFIG_NAME
+    from diffusion.describe import load_describer
+    from diffusion.info import CONFIG_NAME, DESCRIBER_NAME
     from diffusion.loading import load_model
     from diffusion.train.describer.measure import measure_describer
 

@@ -1,0 +1,300 @@
+"""Estimates: what is learned of steps, and that what is promised happens, in a simulated device."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.estimates import Estimator, Kind, Work, work_of
+from bot.queue import FairQueue, Ticket
+from diffusion import Params
+from diffusion.fairness import WEIGHTS, Share
+
+SIZES = ((64, 64), (256, 256), (512, 512), (768, 512), (1024, 1024))
+
+
+class Clock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def params(side: int = 64, *, steps: int = 10, images: int = 4, **more: object) -> Params:
+    return Params(prompt="x", width=side, height=side, steps=steps, images=images, **more)  # type: ignore[arg-type]
+
+
+def run(estimates: Estimator, clock: Clock, job: str, work: Work, seconds: float) -> None:
+    """Let a job run alone, every step in the same time."""
+    estimates.began(job, work)
+    for left in range(work.steps - 1, -1, -1):
+        clock.now += seconds
+        estimates.stepped(job, left)
+    estimates.ended(job, finished=True)
+
+
+def test_nothing_known_is_nothing_told() -> None:
+    estimates = Estimator()
+    assert estimates.until_result([], work_of(params())) is None
+    assert estimates.median_error is None
+    assert estimates.cost(work_of(params(128))) > estimates.cost(work_of(params(64))) > 0
+
+
+def test_the_engines_own_pace_stands_in_until_something_is_measured() -> None:
+    estimates = Estimator(prior=lambda: 0.5)
+    assert estimates.until_result([], work_of(params(steps=10))) == pytest.approx(5.0)
+
+
+def test_each_kind_has_a_pace_of_its_own() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    small, large = work_of(params(64)), work_of(params(512))
+    run(estimates, clock, "a", small, 0.1)
+    run(estimates, clock, "b", large, 2.0)
+    assert estimates.step_seconds(small.kind) == pytest.approx(0.1)
+    assert estimates.step_seconds(large.kind) == pytest.approx(2.0)
+
+
+def test_an_unknown_size_is_read_off_the_nearest_known_one() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    run(estimates, clock, "a", work_of(params(64, images=1)), 0.1)
+    assert estimates.step_seconds(work_of(params(64, images=4)).kind) == pytest.approx(0.4)
+    assert estimates.step_seconds(work_of(params(128, images=1)).kind) == pytest.approx(0.4)
+    other = work_of(params(64, model="other")).kind
+    assert estimates.step_seconds(other) is None
+
+
+def test_a_running_job_has_left_what_its_steps_take() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "a", work, 1.0)
+    estimates.began("b", work)
+    for left in (9, 8, 7):
+        clock.now += 1.0
+        estimates.stepped("b", left)
+    assert estimates.left("b") == pytest.approx(7.0, rel=0.05)
+    clock.now += 0.5
+    assert estimates.left("b") == pytest.approx(6.5, rel=0.05)
+    assert estimates.left("c") is None
+
+
+def test_what_runs_beside_a_job_is_taken_into_account() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 2)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "a", work, 1.0)
+    alone = estimates.until_result([], work)
+    estimates.began("b", work)
+    beside = estimates.until_result([], work)
+    assert alone is not None
+    assert beside is not None
+    assert beside == pytest.approx(2 * alone, rel=0.1)
+
+
+def test_a_company_that_shares_passes_is_learned_to_be_faster() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 2)
+    work = work_of(params(64, steps=40))
+    run(estimates, clock, "a", work, 1.0)
+    estimates.began("b", work)
+    estimates.began("c", work)
+    # Two in one pass take hardly longer than one.
+    for left in range(39, 0, -1):
+        clock.now += 1.1
+        estimates.stepped("b", left)
+        estimates.stepped("c", left)
+    step = estimates.step_seconds(work.kind)
+    assert step is not None
+    assert estimates.slowness(2) < 1.5
+    assert estimates.slowness(2) * step == pytest.approx(1.1, rel=0.05)
+
+
+def test_a_relaxed_job_waits_longer_for_its_steps_than_a_fast_one_beside_it() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 2, prior=lambda: 1.0)
+    estimates.began("fast", work_of(params(steps=20)))
+    estimates.began("relax", work_of(params(steps=20), "relax"))
+    fast, relax = estimates.left("fast"), estimates.left("relax")
+    assert fast is not None
+    assert relax is not None
+    assert fast == pytest.approx(20 * 5 / 4, rel=0.05)
+    assert relax == pytest.approx(40, rel=0.05)
+
+
+def test_variations_and_second_passes_count_the_steps_they_run() -> None:
+    source = "0" * 64
+    assert work_of(params(steps=20, init_image=source, strength=0.5)).steps == 10
+    assert work_of(params(steps=20, hires=2.0)).steps == 30
+    assert work_of(params(steps=20, stop=50)).steps == 10
+
+
+def test_what_an_earlier_run_measured_is_remembered() -> None:
+    estimates = Estimator()
+    work = work_of(params(steps=10))
+    estimates.remember(work, 5.0)
+    estimates.remember(work, 0.0)
+    assert estimates.until_result([], work) == pytest.approx(5.0)
+
+
+def test_strangers_and_cancelled_jobs_count_for_nothing() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, prior=lambda: 1.0)
+    estimates.stepped("nobody", 3)
+    assert estimates.ended("nobody", finished=True) is None
+    estimates.promised("a", 10.0)
+    estimates.promised("b", None)
+    estimates.began("a", work_of(params()))
+    assert estimates.ended("a", finished=False) is None
+    assert estimates.median_error is None
+
+
+def test_a_promise_is_compared_with_what_happened() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    estimates.promised("a", 15.0)
+    estimates.began("a", work_of(params()))
+    clock.now += 20.0
+    assert estimates.ended("a", finished=True) == pytest.approx(0.25)
+    assert estimates.median_error == pytest.approx(0.25)
+
+
+def test_a_long_line_is_estimated_without_going_through_it_one_by_one() -> None:
+    estimates = Estimator(prior=lambda: 0.1)
+    work = work_of(params(steps=10))
+    told = estimates.until_result([work] * 5000, work)
+    assert told == pytest.approx(5001.0, rel=0.02)
+
+
+@dataclass(slots=True)
+class Painting:
+    """A job on the simulated device; `rest` is seconds of the device alone until the next step."""
+
+    work: Work
+    left: int
+    rest: float
+
+
+@dataclass(slots=True)
+class Device:
+    """A device that shares its seconds by weight, and is more than one job fast in company.
+
+    Its steps take what a network takes: something fixed, and a share for every pixel, with noise.
+    Before the first step it reads the words, after the last it decodes.
+    """
+
+    source: random.Random
+    clock: Clock
+    running: dict[str, Painting] = field(default_factory=dict)
+
+    def step_seconds(self, kind: Kind) -> float:
+        steady = 0.02 + 0.4 * kind.area / (512 * 512)
+        return steady * self.source.lognormvariate(0.0, 0.12)
+
+    def start(self, job: str, work: Work) -> None:
+        reading = 0.05 + 0.2 * self.source.random()
+        self.running[job] = Painting(work, work.steps, reading + self.step_seconds(work.kind))
+
+    def rate(self, painting: Painting) -> float:
+        weights = [WEIGHTS[each.work.share] for each in self.running.values()]
+        gain = 1.0 + 0.25 * (1 - 1 / len(weights))
+        return gain * WEIGHTS[painting.work.share] / sum(weights)
+
+    def until_step(self) -> float:
+        waits = (each.rest / self.rate(each) for each in self.running.values())
+        return min(waits, default=float("inf"))
+
+    def pass_time(self, seconds: float) -> list[str]:
+        """Work for a while; return whose step is done."""
+        rates = {job: self.rate(each) for job, each in self.running.items()}
+        done = []
+        for job, each in self.running.items():
+            each.rest -= seconds * rates[job]
+            if each.rest <= 1e-9:
+                each.left -= 1
+                each.rest = self.step_seconds(each.work.kind)
+                done.append(job)
+        self.clock.now += seconds
+        return done
+
+
+SLOTS = 4
+
+
+@dataclass(slots=True)
+class Room:
+    """A day of a community at the device: who comes, who waits, what is promised."""
+
+    source: random.Random
+    clock: Clock = field(default_factory=Clock)
+    queue: FairQueue = field(default_factory=FairQueue)
+    number: int = 0
+    promised: int = 0
+    waited: int = 0
+
+    async def live(self, jobs: int) -> Estimator:
+        estimates = Estimator(clock=self.clock, slots=lambda: SLOTS, prior=lambda: 0.3)
+        device, works = Device(self.source, self.clock), dict[str, Work]()
+        arrival = self.clock.now
+        finished = 0
+        while finished < jobs:
+            wait = min(device.until_step(), max(0.0, arrival - self.clock.now))
+            for job in device.pass_time(wait):
+                left = device.running[job].left
+                estimates.stepped(job, left)
+                if left == 0:
+                    del device.running[job]
+                    self.queue.done(job)
+                    estimates.ended(job, finished=True)
+                    finished += 1
+            if self.clock.now >= arrival - 1e-9 and self.number < jobs:
+                self.come(estimates, works)
+                arrival = self.clock.now + self.source.expovariate(1 / 45.0)
+            elif self.number >= jobs:
+                arrival = float("inf")
+            while len(device.running) < SLOTS and len(self.queue):
+                job = await self.queue.get()
+                device.start(job, works[job])
+                estimates.began(job, works[job])
+        return estimates
+
+    def come(self, estimates: Estimator, works: dict[str, Work]) -> None:
+        self.number += 1
+        width, height = self.source.choice(SIZES)
+        asked = Params(
+            prompt="x",
+            width=width,
+            height=height,
+            steps=self.source.choice((8, 20, 30, 50)),
+            images=self.source.choice((1, 2, 4)),
+            guidance_scale=self.source.choice((1.0, 7.5)),
+        )
+        share: Share = self.source.choices(("draft", "fast", "relax"), (1, 8, 1))[0]
+        work = work_of(asked, share)
+        ticket = Ticket(
+            job_id=f"j{self.number}",
+            requester_id=self.source.randrange(8),
+            seconds=estimates.cost(work),
+            share=share,
+            work=work,
+        )
+        told = estimates.until_result(self.queue.ahead_of(ticket), work)
+        estimates.promised(ticket.job_id, told)
+        self.promised += told is not None
+        self.waited += len(self.queue) > 0
+        works[ticket.job_id] = work
+        self.queue.add(ticket)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_half_of_all_promises_are_less_than_a_fifth_off(seed: int) -> None:
+    room = Room(random.Random(seed))  # noqa: S311 - a seeded day
+    estimates = await room.live(300)
+    assert room.promised == 300
+    assert room.waited > 60
+    assert estimates.median_error is not None
+    assert estimates.median_error < 0.2
