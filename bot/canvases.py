@@ -21,6 +21,8 @@ COLUMNS: Final = 4
 # The seam's width, as a share of the picture's shorter side; no less than this many pixels.
 _SEAM_SHARE: Final = 1 / 16
 _LEAST_SEAM: Final = 4
+# At one side there is room for two latents, where a narrow seam of small pictures would show.
+_SIDE_SEAM: Final = 16
 _WHITE: Final = 255
 _ALIKE: Final = 1e-6
 
@@ -89,7 +91,7 @@ def panned(tile: Image.Image, way: Action, model: ModelInfo) -> Canvas:
         top=down if way is Action.UP else 0,
         bottom=down if way is Action.DOWN else 0,
         multiple=model.size_multiple,
-        feather=seam(tile),
+        feather=max(_SIDE_SEAM, seam(tile)),
     )
     return Canvas(picture=made[0], mask=made[1])
 

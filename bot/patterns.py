@@ -7,6 +7,7 @@ pattern of ten signs run for years. Case and width of letters never matter.
 """
 
 import re
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -60,7 +61,14 @@ def check_pattern(text: str) -> str:
         raise ValueError(f"is a pattern of {len(text)} signs; {LONGEST} are the most")
     try:
         bounded(text)
-        compiled(text)
+        # What a later Python will read otherwise blocks something else one day.
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)
+            compiled(text)
+    except FutureWarning as error:
+        raise ValueError(
+            "has a bracket or a double sign (--, &&, ~~, ||) inside [...]: write \\[ or \\- there"
+        ) from error
     except re.error as error:
         raise ValueError(f"is no regular expression: {error.msg} at sign {error.pos}") from error
     except (OverflowError, RecursionError) as error:

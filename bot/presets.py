@@ -64,7 +64,8 @@ def _around_conditions(prompt: str, before: str, after: str) -> str:
         end = len(words) if tail is None else tail.start()
         if weight > 0:
             pieces[2 * number] = f"{before}{words[:end]}{after}{words[end:]}"
-    return "".join(pieces)
+    # With spaces: where a side was empty, AND would end up inside a word.
+    return " ".join(pieces)
 
 
 def is_multi(prompt: str) -> bool:

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.patterns import LONGEST, MOST_TRIES, REPEATS, bounded, check_pattern, compiled
@@ -73,9 +73,16 @@ def test_repeats_have_an_end(pattern: str, written: str) -> None:
     assert bounded(pattern) == written
 
 
+@pytest.mark.parametrize("pattern", ["[[a]", "[a--b]", "[a||b]"])
+def test_what_a_later_python_reads_otherwise_is_refused(pattern: str) -> None:
+    with pytest.raises(ValueError, match="inside"):
+        check_pattern(pattern)
+
+
 signs = st.text(alphabet="ab.*+?|()[]{}0,2\\wd^$", max_size=24)
 
 
+@example("[[")
 @given(signs)
 def test_every_pattern_is_taken_or_refused_and_none_is_slow(pattern: str) -> None:
     try:

@@ -51,7 +51,7 @@ async def test_a_stopped_grid_goes_on_exactly_and_a_picture_grows_around_its_own
                 wide = await press(playground, single, "panr 1")
                 extended = await stored(store, wide, 3)
                 assert extended.shape == (64, 88, 3)
-                assert np.array_equal(extended[:, :56], expected[1][:, :56])
+                assert np.array_equal(extended[:, :48], expected[1][:, :48])
                 assert not np.array_equal(extended[:, 64:], expected[1][:, :24])
                 creative = await press(playground, single, "up2c 1")
                 assert (await stored(store, creative)).shape == (128, 128, 3)

@@ -1,7 +1,7 @@
 """Style templates and the house style around prompts of every kind."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot.presets import around, in_house_style, in_template, is_multi, with_part
@@ -45,6 +45,7 @@ def test_what_is_unwanted_becomes_a_part() -> None:
         with_part("a::0.5", "c")
 
 
+@example("AND")
 @given(st.text(alphabet="ab :AND.125-()[]", min_size=1, max_size=40))
 @settings(max_examples=500, deadline=None)
 def test_weights_stay_and_no_part_is_lost(prompt: str) -> None:

@@ -105,7 +105,7 @@ def translated(entry: Message | None) -> list[str]:
     return [entry.string] if isinstance(entry.string, str) else list(entry.string or [""])
 
 
-def is_name(message: Id) -> bool:
+def is_name(message: object) -> bool:
     """Say whether an entry is the name of a command, an option or a menu's entry."""
     return isinstance(message, str) and message.startswith(PREFIXES) and " " not in message
 

@@ -188,6 +188,8 @@ async def set_ban(
 ) -> str:
     """Ban somebody or let them in again; return what to say of it."""
     services = services_of(interaction)
+    # What is offered may be typed in the admin's language, too.
+    time = {tr(each): each for each in TIMES}.get(time.strip(), time)
     if time.strip().casefold() == LIFT:
         was = await services.store.unban(reach.guild_id, user_id)
         return texts_community.ban_lifted(user_id, was=was)
@@ -238,7 +240,7 @@ def read_time(text: str) -> timedelta | None:
 
 def read_seconds(text: str) -> float | None:
     """Read a number of seconds; None for `none`, and -1 for what is no number."""
-    if text.strip().casefold() == NONE:
+    if text.strip().casefold() in (NONE, tr(NONE)):
         return None
     try:
         found = float(text)
