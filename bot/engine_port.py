@@ -10,7 +10,7 @@ from typing import Protocol
 
 from PIL import Image
 
-from diffusion import Influence, Params, Step
+from diffusion import Influence, Params, Step, TokenCount
 from diffusion.fairness import Share
 
 
@@ -62,6 +62,9 @@ class EnginePort(Protocol):
 
     async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
         """Return prompts for a picture, the best first; AbilityError where a model has no way."""
+
+    async def count_tokens(self, params: Params) -> TokenCount | None:
+        """Count the tokens of a prompt; None for a model without a tokenizer."""
 
     async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
         """Return how much each word of a prompt counts, in order."""

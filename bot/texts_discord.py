@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from bot import texts, texts_pictures
 from bot.jobs import details_of
 from bot.texts import Card, Field, HistoryLine, QueueLine
-from diffusion import ModelInfo, Params
+from diffusion import ModelInfo, Params, TokenCount
 from storage import Job, JobKind, QueueFull, StorageError, StoreFull, UserQueueFull
 
 
@@ -130,7 +130,13 @@ def _linked(job: Job) -> str:
     return name if address is None else f"[{name}]({address})"
 
 
-def card(job: Job, params: Params, model: ModelInfo | None, command: str) -> Card:
+def card(
+    job: Job,
+    params: Params,
+    model: ModelInfo | None,
+    command: str,
+    tokens: TokenCount | None = None,
+) -> Card:
     """Return what Info shows."""
     return Card(
         job_id=job.id,
@@ -143,4 +149,5 @@ def card(job: Job, params: Params, model: ModelInfo | None, command: str) -> Car
         device_seconds=job.device_seconds,
         parent_id=job.parent_id,
         parent_index=job.parent_index,
+        tokens=tokens,
     )

@@ -23,7 +23,7 @@ from bot.escape import (
 )
 from bot.language import mark, tr
 from bot.prompt.samplers import sampler_label, schedule_label
-from diffusion import Params
+from diffusion import Params, TokenCount
 
 _FIELD_LIMIT: Final = 1024
 _CHOICE_LIMIT: Final = 100
@@ -77,6 +77,7 @@ class Card:
     device_seconds: float | None = None
     parent_id: str | None = None
     parent_index: int | None = None
+    tokens: TokenCount | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +184,7 @@ def info_card(card: Card) -> tuple[Field, ...]:
     fields = [
         Field(name=tr("Prompt"), value=_prompt_value(params.prompt), inline=False),
         Field(name=tr("Without"), value=_prompt_value(params.negative_prompt), inline=False),
+        Field(name=tr("Tokens"), value=_tokens_value(card.tokens)),
         Field(name=tr("Seed"), value=str(params.seed)),
         Field(name=tr("Steps"), value=_steps_value(params)),
         Field(name=tr("Guidance"), value=f"{params.guidance_scale:.12g}"),
@@ -215,6 +217,19 @@ def _steps_value(params: Params) -> str:
     if params.stop == 100:
         return str(params.steps)
     return tr("{steps}, stopped at {stop} %", steps=params.steps, stop=params.stop)
+
+
+def _tokens_value(tokens: TokenCount | None) -> str:
+    if tokens is None:
+        return ""
+    if tokens.windows == 1:
+        return str(tokens.tokens)
+    return tr(
+        "{tokens} in {windows} chunks; not in the first: {words}",
+        tokens=tokens.tokens,
+        windows=tokens.windows,
+        words=code(tokens.later, 600),
+    )
 
 
 def _model_value(card: Card) -> str:

@@ -23,7 +23,7 @@ from diffusion.info import ModelDefaults, ModelInfo, describe_model, shipped_mod
 from diffusion.names import SAMPLERS, SCHEDULES
 from diffusion.params import Control, Params
 from diffusion.step import Step
-from diffusion.words import Influence
+from diffusion.words import Influence, TokenCount
 
 if TYPE_CHECKING:
     from diffusion.engine import Engine
@@ -51,6 +51,7 @@ __all__ = [
     "ParamsError",
     "PictureError",
     "Step",
+    "TokenCount",
     "UnknownModelError",
     "describe_model",
     "generate",

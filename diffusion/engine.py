@@ -33,7 +33,8 @@ from diffusion.model import Model
 from diffusion.params import Params
 from diffusion.residency import Residency, residency_for
 from diffusion.step import Step
-from diffusion.words import Influence
+from diffusion.text.counting import count_tokens
+from diffusion.words import Influence, TokenCount
 
 _Answer: TypeAlias = "Step | BaseException"
 
@@ -258,6 +259,11 @@ class Engine:
         found, _ = self._route(model)
         # A small network that runs on the CPU, beside whatever the device does.
         return await asyncio.to_thread(describe, found, picture, count=count)
+
+    async def count_tokens(self, params: Params) -> TokenCount | None:
+        """Count a prompt's tokens; None for a model without a tokenizer. Raises as `submit`."""
+        found, _ = self._route(params.model)
+        return await asyncio.to_thread(count_tokens, found, params)
 
     async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
         """Return how much each word of a prompt counts, in order. Raises AbilityError where a model

@@ -21,6 +21,15 @@ class Influence:
     share: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCount:
+    """Tokens of a prompt, the text encoder's windows it takes, and the words beyond the first."""
+
+    tokens: int
+    windows: int
+    later: str = ""
+
+
 def words_of(prompt: str) -> tuple[tuple[int, int], ...]:
     """Return where each word of a prompt starts and ends; white space parts words."""
     return tuple(match.span() for match in _WORD.finditer(prompt))

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from diffusion import Influence, ModelDefaults, ModelInfo, Params, Step, UnknownModelError
+from diffusion import (
+    Influence,
+    ModelDefaults,
+    ModelInfo,
+    Params,
+    Step,
+    TokenCount,
+    UnknownModelError,
+)
 from diffusion.fairness import Share
 from diffusion.words import words_of
 
@@ -199,6 +207,13 @@ class FakeEngine:
         self._known(model)
         names = ("a red heart", "a blue fish", "a cat face", "a green tree")
         return [names[number % len(names)] for number in range(count)]
+
+    async def count_tokens(self, params: Params) -> TokenCount | None:
+        """Count words; a window holds five."""
+        self._known(params.model)
+        words = params.prompt.split()
+        windows = max(1, -(-len(words) // 5))
+        return TokenCount(tokens=len(words), windows=windows, later=" ".join(words[5:]))
 
     async def influence(self, model: str, prompt: str) -> tuple[Influence, ...]:
         """Let every word count by its length."""

@@ -376,3 +376,14 @@ async def test_info_links_up_and_down(room: Room) -> None:
         fields = {each["name"]: each["value"] for each in card.data["embeds"][0]["fields"]}
         assert f"{job_id(grid)}`](https://discord.com/channels/" in fields["Lineage"]
         assert f"picture 2 · made of it: [`{job_id(varied)}`]" in fields["Lineage"]
+
+
+async def test_info_counts_tokens_and_names_those_in_later_chunks(room: Room) -> None:
+    async with room.bot():
+        grid = await room.grid("alice", "a red heart and a blue fish")
+        ix = await room.press("bob", grid, "info")
+        card = (await room.shown(ix, lambda found: found.data["embeds"])).data["embeds"][0]
+        (tokens,) = [each["value"] for each in card["fields"] if each["name"] == "Tokens"]
+        assert tokens == "7 in 2 chunks; not in the first: `blue fish`"
+        (command,) = [each["value"] for each in card["fields"] if each["name"] == "To copy"]
+        assert "--style raw" not in command

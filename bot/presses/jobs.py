@@ -15,7 +15,7 @@ from bot.resolve import to_text
 from bot.seeing import may_see
 from bot.services import Interaction, Services, services_of
 from bot.talk import Passing, Refused
-from diffusion import Params
+from diffusion import DiffusionError, Params, TokenCount
 from storage import Job
 
 log = logging.getLogger(__name__)
@@ -29,8 +29,9 @@ async def info(interaction: Interaction, job: Job, index: int) -> None:
     model = services.models.get(job.model)
     command = f"/imagine prompt:{params.prompt}"
     if model is not None:
-        command = f"/imagine prompt:{to_text(params, model)}"
-    fields = texts.info_card(texts_discord.card(job, params, model, command))
+        command = f"/imagine prompt:{to_text(params, model, services.settings())}"
+    tokens = await _tokens(services, params)
+    fields = texts.info_card(texts_discord.card(job, params, model, command, tokens))
     children = [
         each for each in await services.store.children(job.id) if may_see(interaction, each)
     ]
@@ -40,6 +41,14 @@ async def info(interaction: Interaction, job: Job, index: int) -> None:
     if (lineage := texts_discord.lineage(job, parent, children)) is not None:
         fields = (*fields[:-1], lineage, fields[-1])
     await say(interaction, "", embed=info_embed(fields))
+
+
+async def _tokens(services: Services, params: Params) -> TokenCount | None:
+    try:
+        return await services.engine.count_tokens(params)
+    except DiffusionError:
+        # A card about an old job is worth showing without its model.
+        return None
 
 
 async def cancel(interaction: Interaction, job: Job, index: int) -> None:

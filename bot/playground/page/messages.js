@@ -80,6 +80,9 @@ export class MessageList {
   jump(id) {
     const node = this.view(id)?.node;
     if (!node) return;
+    // What has just been drawn still grows, which would pull the view back to the bottom.
+    const { scrollHeight, clientHeight } = this.viewport;
+    this.stuck = scrollHeight - clientHeight < NEAR_BOTTOM;
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     node.scrollIntoView({ block: "center", behavior: calm ? "auto" : "smooth" });
     node.classList.remove("found");
