@@ -19,15 +19,22 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    Locator,
+    Page,
+    ViewportSize,
+    async_playwright,
+    expect,
+)
 
 from bot.demo import run_demo
 from tests.browser.conftest import ARGUMENTS, NAMES
 from tests.browser.hands import composer, messages
 
-SCREEN: Final = {"width": 1180, "height": 900}
+SCREEN: Final[ViewportSize] = {"width": 1180, "height": 900}
 # A grid takes a second or two on two cores; a runner under load takes longer.
 PATIENCE_MS: Final = 90_000
 LONG: Final = "--steps 150 --sampler euler_a"
@@ -255,7 +262,7 @@ class Stage:
     async def visit(self, wrong: list[str]) -> AsyncIterator[Page]:
         """Open the page afresh; what it complains of is put into `wrong`."""
         context = await self.browser.new_context(
-            viewport={**SCREEN}, locale="en-US", timezone_id="UTC", device_scale_factor=1
+            viewport=SCREEN, locale="en-US", timezone_id="UTC", device_scale_factor=1
         )
         try:
             page = await context.new_page()
@@ -280,7 +287,8 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     demo = asyncio.create_task(run_demo(port=0, folder=folder, announce=ready.set_result))
     try:
-        await asyncio.wait({demo, ready}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {demo, ready}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if demo.done():
             await demo
         async with async_playwright() as playwright:

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from bot.playground import Playground
 from tests.browser.extras import EMOJI
-from tests.browser.hands import PHONE, Visit, composer, messages, option, paint, press
+from tests.browser.hands import PHONE, Visit, composer, messages, option, paint, press, say
 from tests.browser.studio import Studio
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -46,6 +46,7 @@ async def test_a_messages_menu_offers_the_bots_commands(visit: Visit) -> None:
     await menu.get_by_role("menuitem", name="Card").click()
     answer = messages(page).filter(has_text="Only you can see this")
     await expect(answer).to_contain_text("card of 'a fox'")
+    await expect(answer).to_contain_text(re.compile(r"Alice\s*used\s*Card"))
     # What only one person sees takes neither a reaction nor an answer.
     await expect(answer.get_by_role("button", name="Reply")).to_have_count(0)
 
@@ -119,6 +120,29 @@ async def test_an_answer_quotes_its_message(visit: Visit) -> None:
         "first"
     )
     await expect(page.get_by_text("Replying to Alice")).to_be_hidden()
+
+
+async def test_the_address_of_a_message_leads_to_it(
+    visit: Visit, studio: Studio, playground: Playground
+) -> None:
+    page = await visit()
+    await said(page, "the very first")
+    first = max(playground.ledger.messages.values(), key=lambda each: each.id)
+    place = f"https://discord.com/channels/{playground.guild_id}/{first.channel_id}"
+    await say(studio, playground, f"{place}/{first.id} [here]({place}/{first.id}) {place}/x")
+    links = messages(page).last.get_by_role("link")
+    await expect(links).to_have_text(["#easel › message", "here", f"{place}/x"])
+    await say(studio, playground, "line\n" * 60)
+    await page.get_by_role("button", name="gallery").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("#gallery")
+    await composer(page).fill(f"{place}/{first.id}")
+    await page.keyboard.press("Enter")
+    await messages(page).last.get_by_role("link").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("#easel")
+    found = page.locator("#messages .message.found")
+    await expect(found).to_contain_text("the very first")
+    await expect(found).to_be_in_viewport()
+    assert len(page.context.pages) == 1, "a link to a message here opens no window"
 
 
 async def test_commands_are_read_in_the_chosen_language(
