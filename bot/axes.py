@@ -4,6 +4,7 @@ Promises that an axis which cannot be read is an `AxisError` with a sentence, an
 prompt like any other: the grammar reads it, so every flag can be compared. Pure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Final
@@ -13,6 +14,7 @@ from bot.prompt import FLAGS, Kind
 
 WORDS: Final = "prompt"
 MOST_CELLS: Final = 25
+_BEYOND_LATIN: Final = "\u0180"
 # These choose how many pictures there are, or who waits; a comparison has one in each cell.
 _NOT_COMPARED: Final = frozenset({"repeat", "draft", "fast", "relax", "turbo", "video"})
 
@@ -77,3 +79,20 @@ def compare(prompt: str, x: Axis, y: Axis | None) -> Comparison:
     pairs = product(y.values, x.values)
     texts = tuple(x.applied(y.applied(prompt, down), across) for down, across in pairs)
     return Comparison(x=x, y=y, texts=texts)
+
+
+def drawn(labels: Sequence[str]) -> list[str]:
+    """Return labels as they are drawn: Pillow's font knows Latin letters, numbers name others."""
+    return [
+        label if _is_latin(label) else f"#{number}" for number, label in enumerate(labels, start=1)
+    ]
+
+
+def legend(labels: Sequence[str]) -> str:
+    """Return what the numbers of `drawn` stand for; nothing where there are none."""
+    pairs = zip(drawn(labels), labels, strict=True)
+    return ", ".join(f"{shown} {label}" for shown, label in pairs if shown != label)
+
+
+def _is_latin(label: str) -> bool:
+    return all(sign.isascii() or (sign.isalnum() and sign < _BEYOND_LATIN) for sign in label)

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import discord
 
-from bot import moderation, presses_people, suggestions, texts, texts_discord, wishes
+from bot import describing, moderation, presses_people, suggestions, texts, texts_discord, wishes
 from bot.answers import say
 from bot.history_pages import turn_page
 from bot.language import speak
@@ -97,6 +97,7 @@ OTHERS: Final[Mapping[str, Callable[[Interaction, str], Awaitable[None]]]] = Map
         "page": turn_page,
         "fix": _fix,
         suggestions.ACTION: suggestions.take_idea,
+        describing.ACTION: describing.describe_stored,
         "perm": _several,
         **presses_people.HANDLERS,
         **moderation.HANDLERS,

@@ -80,7 +80,7 @@ BUTTONS: Final[Mapping[tuple[Action, ...], str]] = MappingProxyType(
         (Action.SQUARE,): mark("paints on until it is square"),
         (Action.REMIX,): mark("asks for another prompt first"),
         (Action.CONTINUE,): mark("does the steps that `--stop` left out"),
-        (Action.FAVOURITE,): mark("marks it for `/history favourites`, or takes the mark off"),
+        (Action.FAVOURITE,): mark("marks it for `/history favourites:True`, or takes the mark off"),
         (Action.INFO,): mark("shows every setting, to you alone"),
         (Action.CANCEL,): mark("stops a job; its requester and moderators may"),
         (Action.KEEP,): mark("drops the other pictures while they are being painted"),
@@ -92,7 +92,7 @@ REACTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         ENVELOPE: mark("comes to you in a direct message, with seed and job"),
         CROSS: mark("is stopped or deleted, if it is your own"),
-        STAR: mark("is marked for `/history favourites`"),
+        STAR: mark("is marked for `/history favourites:True`"),
     }
 )
 # What no message shows as a button of its own: an answer to a question, and a command.

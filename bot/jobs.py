@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from PIL import Image, ImageOps
 
+from bot.prompt import carried, without_flags
 from diffusion import ModelInfo, Params, Step
 from diffusion.likeness import phash
 from diffusion.params import DEFAULT_HIRES_STRENGTH
@@ -136,7 +137,7 @@ def draft_of(job: Job) -> Draft:
     steps = _plain_steps(params, details)
     params = replace(params, steps=steps, width=width, height=height)
     kept: dict[str, Any] = {key: details[key] for key in _CARRIED if key in details}
-    return Draft(params=params, prompt=job.prompt, details=kept)
+    return Draft(params=params, prompt=carried(job.prompt), details=kept)
 
 
 def reroll_job(job: Job, asked: Asked, *, seed: int) -> NewJob:
@@ -146,7 +147,9 @@ def reroll_job(job: Job, asked: Asked, *, seed: int) -> NewJob:
     kind = job.kind
     if kind in _PLAIN:
         kind = JobKind.REROLL
-    new = new_job(kind, params, asked, prompt=job.prompt, details=details)
+    # The seed that was typed is not this one's.
+    prompt = without_flags(job.prompt, {"seed"})
+    new = new_job(kind, params, asked, prompt=prompt, details=details)
     if kind is not JobKind.REROLL and job.parent_id is not None:
         # A zoom is made of the same picture again, and says so.
         return replace(new, parent_id=job.parent_id, parent_index=job.parent_index)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MODAL: Final = re.compile(r"v1:m([a-z0-9]+):([^:]*):(\d{1,20})", re.ASCII)
 _LONGEST: Final = 4000
+# Of short fields; others have room for a few words.
+_LENGTHS: Final = MappingProxyType({"strength": 6, "zoom": 6})
 # These have fields of their own, or belong to the grid that they were typed for.
 _LEFT_OUT: Final = frozenset({"no", "repeat", "seed"}) | {
     flag.name for flag in FLAGS if not flag.carries
@@ -137,7 +139,7 @@ def _text(name: str, value: str = "", *, long: bool = False, required: bool = Fa
         custom_id=name,
         default=value[:_LONGEST] or None,
         required=required,
-        max_length=_LONGEST if long else 100,
+        max_length=_LONGEST if long else _LENGTHS.get(name, 100),
     )
     return _labelled(name, typed)
 

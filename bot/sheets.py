@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image, ImageDraw, ImageFont
 
 from bot import jobs
+from bot.axes import drawn
 from bot.making import Making, Recipe
 from diffusion import Params
 from diffusion.pictures import encode_png
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 _GAP: Final = 6
-_LABEL: Final = 30
-_SIDE_LABEL: Final = 150
-_FONT: Final = 17
+_LABEL: Final = 40
+_SIDE_LABEL: Final = 190
+_FONT: Final = 24
 _MOST_CELL: Final = 384
 _PAPER: Final = "#ffffff"
 _INK: Final = "#1e1f22"
@@ -67,10 +68,10 @@ def lay_out(
     )
     sheet = Image.new("RGB", size, _PAPER)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=_FONT)
-    for column, label in enumerate(across):
+    for column, label in enumerate(drawn(across)):
         middle = left + _GAP + column * (width + _GAP) + width // 2
         pen.text((middle, _LABEL // 2), _cut(pen, font, label, width), _INK, font, anchor="mm")
-    for row, label in enumerate(down):
+    for row, label in enumerate(drawn(down)):
         middle = _LABEL + row * (height + _GAP) + height // 2
         text = _cut(pen, font, label, left - 2 * _GAP)
         pen.text((left // 2, middle), text, _INK, font, anchor="mm")

@@ -67,7 +67,7 @@ _ORIGINS: Final = MappingProxyType(
         Origin.USER: mark("yours"),
         Origin.CHANNEL: mark("this channel's"),
         Origin.GUILD: mark("this server's"),
-        Origin.CONFIG: mark("the bot's own"),
+        Origin.CONFIG: mark("as the bot comes"),
     }
 )
 _TABS: Final = MappingProxyType(
@@ -118,7 +118,7 @@ def setting_choice(name: Name, value: object) -> str:
 
 def as_before(name: Name) -> str:
     """Label the entry that leaves a preference to whoever is next."""
-    return tr("{name}: no choice of its own", name=setting_name(name))
+    return tr("{name}: nothing chosen here", name=setting_name(name))
 
 
 def more_models() -> str:

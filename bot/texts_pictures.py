@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+from bot.axes import legend
 from bot.escape import ALT_LIMIT, code, code_block, cut_utf16, escape, plain
 from bot.language import mark, tr
 from bot.permissions import Action
@@ -139,9 +140,17 @@ def _made(job: Job, details: Mapping[str, Any], who: str) -> str:
         case JobKind.MORPH:
             return tr("A film between words for {who}", who=who)
         case JobKind.GRID:
-            return tr("A comparison for {who}", who=who)
+            return _compared(details, who)
         case _:
             return who
+
+
+def _compared(details: Mapping[str, Any], who: str) -> str:
+    axes = details.get("axes", {})
+    told = "; ".join(filter(None, (legend(axes.get(side, ())) for side in ("x", "y"))))
+    if not told:
+        return tr("A comparison for {who}", who=who)
+    return tr("A comparison for {who} ({labels})", who=who, labels=escape(told, 600))
 
 
 def _varied(details: Mapping[str, Any], index: int | None, who: str) -> str:

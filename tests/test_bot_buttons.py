@@ -50,7 +50,7 @@ async def test_info_of_a_variation_names_its_parent(room: Room) -> None:
         varied = await room.result_of(await room.press("alice", grid, "vary", 2))
         card = room.answer(await room.press("alice", varied, "info"))
         fields = {each["name"]: each["value"] for each in card.data["embeds"][0]["fields"]}
-        assert job_id(grid) in fields["Made from"]
+        assert job_id(grid) in fields["Lineage"]
 
 
 @pytest.mark.parametrize(("who", "may"), [("alice", True), ("bob", False), ("carol", True)])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bot import buttons, moderation, presses_people, suggestions
+from bot import buttons, describing, moderation, presses_people, suggestions
 from bot.axes import AxisError, compare, read_axis
 from bot.playground import InteractionState, MessageRecord, PlayInteraction
 from bot.sheets import lay_out
@@ -219,6 +219,13 @@ async def test_grid_refuses_in_a_sentence(room: Room, axis: str, part: str) -> N
         assert not room.engine.submitted
 
 
+async def test_grid_numbers_labels_that_cannot_be_drawn(room: Room) -> None:
+    async with room.bot():
+        ix = await begin(room, "bob", "grid", prompt="a 赤 heart", x="prompt=赤,青", y="steps=2,3")
+        sheet = await room.result_of(ix)
+        assert "(#1 赤, #2 青)" in sheet.content.replace("\\", "")
+
+
 def test_axes_are_told_apart() -> None:
     x = read_axis("--steps=1,2", "fox")
     with pytest.raises(AxisError, match="same thing"):
@@ -251,9 +258,14 @@ async def test_the_menu_does_what_the_buttons_do(room: Room) -> None:
         assert "Picture 3 enlarged" in larger.content
         remixing, _ = await open_menu(room, "bob", grid, "Remix")
         assert remixing.modal is not None
-        _, described = await open_menu(room, "bob", grid, "Describe")
-        assert described is not None
+        _, choose = await open_menu(room, "bob", grid, "Describe")
+        assert choose is not None
+        ix = await room.press("bob", choose, "names", 3)
+        described = await room.shown(ix, lambda found: not found.loading)
         assert "`a red heart`" in described.content
+        _, at_once = await open_menu(room, "bob", larger, "Describe")
+        assert at_once is not None
+        assert "`a red heart`" in at_once.content
         _, refused = await open_menu(room, "bob", grid, "Delete")
         assert refused is not None
         assert "Only the person who asked" in refused.content
@@ -342,5 +354,5 @@ def test_params_of_a_morph_are_remembered() -> None:
 def test_no_two_kinds_of_press_share_an_action() -> None:
     tables = (presses_people.HANDLERS, moderation.HANDLERS, buttons.HANDLERS)
     actions = [action for table in tables for action in table]
-    actions += ["page", "fix", suggestions.ACTION]
+    actions += ["page", "fix", "perm", suggestions.ACTION, describing.ACTION]
     assert len(set(actions)) == len(actions)

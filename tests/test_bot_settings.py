@@ -37,10 +37,10 @@ async def test_the_panel_shows_every_value_and_whose_it_is(room: Room) -> None:
     async with room.bot():
         panel = await use(room, "alice", "settings")
         assert panel.ephemeral
-        assert line(panel, "Model") == "Model · `emoji` · the bot's own"
-        assert line(panel, "Stylize") == "Stylize · `100` · the bot's own"
+        assert line(panel, "Model") == "Model · `emoji` · as the bot comes"
+        assert line(panel, "Stylize") == "Stylize · `100` · as the bot comes"
         for name in ("Quality", "Variation", "Remix", "Speed", "Raw", "Private", "DM me"):
-            assert "the bot's own" in line(panel, name)
+            assert "as the bot comes" in line(panel, name)
         assert entries(panel, "v1:set:u:quality") == ["=", "0.25", "0.5", "1", "2"]
 
 
@@ -66,10 +66,10 @@ async def test_a_choice_is_kept_and_shown_as_mine_and_taken_back(room: Room) -> 
         assert label(panel, "v1:set:u:remix") == "Remix: on"
         assert "v1:set:u:remix:off" in panel.custom_ids
         await press(room, "alice", panel, "v1:set:u:quality", choose="=")
-        assert line(panel, "Quality") == "Quality · `1` · the bot's own"
+        assert line(panel, "Quality") == "Quality · `1` · as the bot comes"
         await press(room, "alice", panel, "v1:set:u:reset")
         assert await app.services.store.preferences(Scope.USER, alice) == {}
-        assert panel.content.count("the bot's own") == 9
+        assert panel.content.count("as the bot comes") == 9
 
 
 async def test_the_wheel_of_speeds_goes_round(room: Room) -> None:
@@ -93,7 +93,7 @@ async def test_the_panel_works_after_a_restart(room: Room) -> None:
         again = await use(room, "alice", "settings")
         assert line(again, "Raw") == "Raw · `on` · yours"
         other = await use(room, "bob", "settings")
-        assert line(other, "Raw") == "Raw · `off` · the bot's own"
+        assert line(other, "Raw") == "Raw · `off` · as the bot comes"
 
 
 async def test_managers_set_what_holds_for_a_channel_and_the_server(room: Room) -> None:
@@ -192,7 +192,7 @@ async def test_a_model_that_is_gone_counts_as_no_choice(room: Room) -> None:
         assert line(panel, "Model") == "Model · `old` · yours"
     async with room.bot():
         panel = await use(room, "alice", "settings")
-        assert line(panel, "Model") == "Model · `emoji` · the bot's own"
+        assert line(panel, "Model") == "Model · `emoji` · as the bot comes"
 
 
 @given(st.dictionaries(st.sampled_from([*Name]) | st.text(max_size=8), JSON))

@@ -12,12 +12,13 @@ from discord import app_commands
 
 from bot import cards, texts_ideas
 from bot.answers import say
-from bot.describing import describe_attachment
+from bot.describing import describe_attachment, describe_stored, which_to_describe
 from bot.permissions import Action
 from bot.poster import custom_ids
 from bot.presses import jobs as about_jobs
 from bot.presses import pictures
 from bot.presses.rules import allowed
+from bot.seeing import may_see
 from bot.services import Interaction, services_of
 from storage import Job
 
@@ -91,7 +92,17 @@ async def upscale(interaction: Interaction, message: discord.Message) -> None:
 
 
 async def describe(interaction: Interaction, message: discord.Message) -> None:
-    """Describe: prompts for the first picture of any message."""
+    """Describe: of a grid one picture is chosen; else the first attachment of any message."""
+    job = await job_of(interaction, message)
+    if job is not None and may_see(interaction, job) and job.kind not in cards.SHEETS:
+        tiles = await _tiles(interaction, job)
+        if len(tiles) == 1:
+            await describe_stored(interaction, f"{job.id}:{tiles[0]}")
+            return
+        if tiles:
+            view = which_to_describe(job, tiles)
+            await say(interaction, texts_ideas.which_picture(), view=view)
+            return
     kinds = ("image/png", "image/jpeg", "image/webp", "image/gif")
     shown = (each for each in message.attachments if (each.content_type or "") in kinds)
     attachment = next(shown, None)

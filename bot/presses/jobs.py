@@ -9,7 +9,7 @@ import logging
 from bot import texts, texts_discord, texts_pictures
 from bot.answers import say
 from bot.cards import info_embed, under_question
-from bot.language import speaking
+from bot.language import speaking, tr
 from bot.poster import is_result
 from bot.resolve import to_text
 from bot.seeing import may_see
@@ -39,6 +39,9 @@ async def info(interaction: Interaction, job: Job, index: int) -> None:
     if parent is not None and not may_see(interaction, parent):
         parent = None
     if (lineage := texts_discord.lineage(job, parent, children)) is not None:
+        # It says where the job comes from, with a link.
+        made_from = None if parent is None else tr("Made from")
+        fields = tuple(field for field in fields if field.name != made_from)
         fields = (*fields[:-1], lineage, fields[-1])
     await say(interaction, "", embed=info_embed(fields))
 

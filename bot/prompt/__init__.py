@@ -20,7 +20,7 @@ from bot.prompt.draw import Lists, draw, escaped
 from bot.prompt.errors import PromptError
 from bot.prompt.expand import HARD_CAP, expand
 from bot.prompt.flags import FLAGS, LATER, QUALITIES, Flag, Kind, Later
-from bot.prompt.macros import carried, expand_macros, with_flags
+from bot.prompt.macros import carried, expand_macros, with_flags, without_flags
 from bot.prompt.parsed import Aspect, ParsedPrompt, Span
 from bot.prompt.parser import parse
 from bot.prompt.printing import to_text
@@ -49,4 +49,5 @@ __all__ = [
     "sampler_choices",
     "to_text",
     "with_flags",
+    "without_flags",
 ]

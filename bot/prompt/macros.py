@@ -5,12 +5,12 @@ Promises: pure functions of texts, total (a text or a PromptError), and bounded:
 Never looks a macro up anywhere; the caller gives them.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Final
 
 from bot.language import tr
 from bot.prompt.errors import PromptError
-from bot.prompt.flags import FLAG_BY_NAME, KNOWN
+from bot.prompt.flags import FLAG_BY_NAME, FLAGS, KNOWN
 from bot.prompt.parser import cleaned
 from bot.prompt.scan import Mark, find_marks, fold_name
 
@@ -89,11 +89,16 @@ def with_flags(text: str, flags: str, *, besides: Collection[str] = ()) -> str:
 
 def carried(text: str) -> str:
     """Return a prompt without the flags that a variation or a remix does not take over."""
+    return without_flags(text, {flag.name for flag in FLAGS if not flag.carries})
+
+
+def without_flags(text: str, names: Container[str]) -> str:
+    """Return a prompt without the flags of these main names; what is no flag stays."""
     text = cleaned(text)
     kept = [
         segment
         for mark, segment in _segments(text)
-        if mark.name not in FLAG_BY_NAME or FLAG_BY_NAME[mark.name].carries
+        if mark.name not in FLAG_BY_NAME or FLAG_BY_NAME[mark.name].name not in names
     ]
     return " ".join([text[: _words_end(text)].strip(), *kept]).strip()
 
