@@ -31,7 +31,10 @@ async def _blend(making: Making) -> list[NewPicture]:
             thing = best.partition(",")[0].strip()
             if thing not in words:
                 words.append(thing)
-        params = replace(params, prompt=" and ".join(words))
+        # As conditions of their own: "a and b" would be two things side by side.
+        several = len(words) > 1
+        prompt = " ".join(f"{thing}::1" if several else thing for thing in words)
+        params = replace(params, prompt=prompt)
     painted = await making.paint(params, init_image=mixed)
     return await asyncio.to_thread(
         jobs.encode_grid,

@@ -130,6 +130,22 @@ async def test_blend_mixes_pictures_and_says_so(room: Room) -> None:
         assert job.images == 4
 
 
+async def test_blend_without_words_says_what_the_pictures_show(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def named(model: str, picture: Image.Image, *, count: int) -> list[str]:
+        assert (model, count) == ("emoji", 1)
+        red = np.asarray(picture)[0, 0, 0] > 100
+        return ["a red heart, ink style" if red else "a fish"]
+
+    monkeypatch.setattr(room.engine, "describe", named)
+    async with room.bot():
+        first = await attach(room, "alice", png((200, 0, 0)))
+        second = await attach(room, "alice", png((0, 0, 200)))
+        await room.result_of(await begin(room, "alice", "blend", image1=first, image2=second))
+        assert room.engine.submitted[0].prompt == "a red heart::1 a fish::1"
+
+
 async def test_blend_with_words_paints_the_words(room: Room) -> None:
     async with room.bot():
         pictures = [await attach(room, "bob", png((10 * n, 90, 0))) for n in range(5)]
