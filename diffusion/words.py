@@ -12,7 +12,7 @@ _WORD: Final = re.compile(r"\S+")
 class Influence:
     """How much one word of a prompt counts: `prompt[start:end]` is the word.
 
-    `share` is its part of the attention that all words get; those of a prompt sum to 1.
+    `share` is its part of what all words do to the cross-attention; those of a prompt sum to 1.
     """
 
     word: str

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,8 @@ async def test_describe_refuses_what_is_no_picture(room: Room) -> None:
 
 async def test_shorten_shows_what_matters_and_offers_less(room: Room) -> None:
     async with room.bot():
-        told = await use(room, "bob", "shorten", prompt="a magnificent lighthouse at sea --ar 3:2")
-        assert "**magnificent**" in told.content
+        told = await use(room, "bob", "shorten", prompt="a mysterious lighthouse at sea --ar 3:2")
+        assert "**mysterious**" in told.content
         assert "~~a~~" in told.content
         ideas = [each for each in told.custom_ids if each.startswith("v1:take:")]
         assert 3 <= len(ideas) <= 5
@@ -105,9 +106,46 @@ def influence(*pairs: tuple[str, float]) -> list[Influence]:
 def test_shorter_prompts_keep_order_and_drop_the_idle_first() -> None:
     words = influence(("a", 0.02), ("red", 0.3), ("fox", 0.4), ("in", 0.03), ("snow", 0.25))
     prompts = shorter(words, "--tile")
-    assert prompts == ("red fox snow --tile", "red fox --tile", "fox --tile")
+    assert prompts == ("red fox, snow --tile", "red fox --tile", "fox --tile")
     assert marked(words) == "~~a~~ **red** **fox** ~~in~~ **snow**"
     assert shorter(influence(("fox", 1.0)), "") == ()
+    assert shorter([], "") == ()
+
+
+def test_shorter_prompts_leave_praise_out_and_keep_nouns_with_their_colours() -> None:
+    words = influence(
+        ("a", 0.07), ("lovely", 0.36), ("big", 0.09), ("red", 0.05), ("heart", 0.13),
+        ("on", 0.03), ("a", 0.02), ("very", 0.03), ("bright", 0.02), ("green", 0.16),
+        ("background", 0.04),
+    )  # fmt: skip
+    assert shorter(words, "") == (
+        "a big red heart on a green background",
+        "big red heart, green background",
+        "big heart, green background",
+        "heart, green background",
+        "heart",
+    )
+    assert "~~very~~ ~~bright~~ **green**" in marked(words)
+    assert "lovely big red **heart**" in marked(words)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shares", "first"),
+    [
+        ("an amazing cat, please", "1941", "a cat"),
+        ("a glass of cold, sweet juice", "151155", "glass of sweet juice"),
+        ("black and white ball", "5153", "ball"),
+        ("very nice", "13", "nice"),
+        ("a (big red:1.3) fox <lora:ink:1>", "13360", "(big red:1.3) fox <lora:ink:1>"),
+        ("(big red fox:1.3) in snow", "13306", "snow"),
+        ("on and of", "111", ""),
+    ],
+)
+def test_shorter_prompts_read_well(prompt: str, shares: str, first: str) -> None:
+    words = influence(*zip(prompt.split(), map(int, shares), strict=True))
+    found = shorter(words, "")
+    assert (found or ("",))[0] == first
+    assert all(len(one) > len(other) for one, other in pairwise(found))
 
 
 async def test_blend_mixes_pictures_and_says_so(room: Room) -> None:
