@@ -10,7 +10,7 @@ from itertools import product
 from typing import Final
 
 from bot import texts_ideas
-from bot.prompt import FLAGS, Kind
+from bot.prompt import FLAGS, Flag, Kind
 
 WORDS: Final = "prompt"
 MOST_CELLS: Final = 25
@@ -62,9 +62,14 @@ def read_axis(typed: str, prompt: str) -> Axis:
             raise AxisError(texts_ideas.axis_word_missing(values[0]))
         return Axis(name=WORDS, values=values)
     flag = next((each for each in FLAGS if name in each.names), None)
-    if flag is None or flag.kind is Kind.TOGGLE or flag.name in _NOT_COMPARED:
+    if flag is None or not is_compared(flag):
         raise AxisError(texts_ideas.axis_unknown(name))
     return Axis(name=flag.name, values=values)
+
+
+def is_compared(flag: Flag) -> bool:
+    """Say whether a flag can be an axis."""
+    return flag.kind is not Kind.TOGGLE and flag.name not in _NOT_COMPARED
 
 
 def compare(prompt: str, x: Axis, y: Axis | None) -> Comparison:

@@ -260,16 +260,14 @@ def _changed_models(
     new: dict[str, ModelConfig], old: dict[str, ModelConfig]
 ) -> Iterator[tuple[str, ...]]:
     for alias in sorted(new.keys() | old.keys()):
-        if new.get(alias) != old.get(alias):
-            yield (
-                ("models", alias)
-                if alias not in new or alias not in old
-                else (
-                    "models",
-                    alias,
-                    "path",
-                )
-            )
+        if alias not in new or alias not in old:
+            yield "models", alias
+            continue
+        for key, field in ModelConfig.model_fields.items():
+            if _needs_restart(field.metadata) and getattr(new[alias], key) != getattr(
+                old[alias], key
+            ):
+                yield "models", alias, key
 
 
 def _needs_restart(metadata: list[Any]) -> bool:

@@ -158,7 +158,7 @@ class ModelConfig(Section):
     loras: Annotated[OptionalFile, Restart()] = None
     controls: Annotated[OptionalFile, Restart()] = None
     embeddings: Annotated[OptionalFile, Restart()] = None
-    names: Annotated[Names, Restart()] = ()
+    names: Names = ()
 
 
 class DefaultsConfig(Section):

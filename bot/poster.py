@@ -24,10 +24,10 @@ from bot.health import Metrics
 from bot.language import speaking
 from bot.letters import letter_of
 from bot.patience import until_stored
-from bot.preferences import Name
+from bot.sequels import Sequels
 from bot.talk import Letter, Passing, Reason, Refused, Talk
 from diffusion import ModelInfo
-from storage import Job, JobKind, JobState, Scope, StaleJob, StorageError, Store
+from storage import Job, JobState, StaleJob, Store
 
 NONCE_SECONDS: Final = 120.0
 EDITABLE: Final = timedelta(minutes=55)
@@ -71,6 +71,7 @@ class Poster:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._channels: dict[str, int] = {}
         self.changed = asyncio.Event()
+        self.sequels = Sequels(store=store, talk=talk, settings=settings, first_pause=first_pause)
 
     @property
     def backlog(self) -> int:
@@ -180,9 +181,8 @@ class Poster:
         self._crash("after_posted")
         self._metrics.ended.labels("posted").inc()
         log.info("job %s posted as message %d", job.id, message_id)
-        if attempt.edited:
-            await self._mention(job, message_id)
-        await self._copy_home(job, letter)
+        await self.sequels.ended(job, message_id=message_id if attempt.edited else None)
+        await self.sequels.copy_home(job, letter)
 
     async def _deliver(self, attempt: "_Attempt", letter: Letter) -> int:
         """Take the first rung of the ladder that holds; return the message's id."""
@@ -272,42 +272,13 @@ class Poster:
             return None
         return fresh.progress_channel_id or fresh.channel_id, fresh.progress_message_id
 
-    async def _mention(self, job: Job, message_id: int) -> None:
-        """Ping the requester once, since an edit pings nobody; a lost ping is not worth more."""
-        if not self._settings().delivery.mention_requester or job.kind is JobKind.UPSCALE:
-            return
-        letter = Letter(content=texts.done(job.requester_id), ping=job.requester_id)
-        for _ in range(2):
-            try:
-                await self._talk.send(
-                    job.channel_id, letter, nonce=f"{job.id}m", reply_to=message_id
-                )
-            except (Passing, Refused) as trouble:
-                log.info("job %s: the mention failed (%s)", job.id, trouble)
-                if isinstance(trouble, Refused):
-                    return
-                await asyncio.sleep(self._first_pause)
-            else:
-                return
-
-    async def _copy_home(self, job: Job, letter: Letter) -> None:
-        """Send it to the requester's direct messages too, where they want that; best effort."""
-        if job.guild_id is None:
-            return
-        try:
-            wanted = await self._store.preferences(Scope.USER, job.requester_id)
-            if wanted.get(Name.DM) is True:
-                channel_id = await self._talk.direct(job.requester_id)
-                await self._talk.send(channel_id, letter, nonce=f"{job.id}h")
-        except (StorageError, Passing, Refused) as trouble:
-            log.info("job %s: no copy was sent home (%s)", job.id, trouble)
-
     async def _fail(self, job: Job, code: str) -> None:
         sentence = texts_discord.failure(code, job)
         await until_stored(lambda: self._store.failed(job, code=code, text=sentence))
         self._metrics.ended.labels("failed").inc()
         if code != "undeliverable":
             await self.tell(job, texts_discord.ended(job, sentence))
+        await self.sequels.ended(job)
 
 
 class _Attempt:

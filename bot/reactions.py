@@ -104,6 +104,7 @@ async def _end(services: Services, event: discord.RawReactionActionEvent, job: J
         services.metrics.ended.labels("cancelled").inc()
         text = texts_discord.ended(cancelled, texts.cancelled(event.user_id))
         await services.poster.tell(cancelled, text, only_edit=True)
+        await services.poster.sequels.ended(cancelled)
         return
     fresh = await services.store.job(job.id)
     if fresh is None or fresh.state not in FINAL_STATES:

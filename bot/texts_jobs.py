@@ -166,6 +166,13 @@ def done(requester_id: int, link: str | None = None) -> str:
     return tr("{who} your pictures are ready: {link}", who=who, link=link)
 
 
+def group_done(requester_id: int, links: Sequence[str]) -> str:
+    """Tell a requester that everything of one prompt is there."""
+    who = f"<@{requester_id}>"
+    head = tr("{who} all pictures of this prompt are ready:", who=who)
+    return _fitting(head, links)
+
+
 def alt_text(prompt: str, *, index: int | None = None) -> str:
     """Describe a picture for people who do not see it: the prompt, cut to Discord's limit."""
     words = plain(prompt, 4000)

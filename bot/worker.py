@@ -277,6 +277,7 @@ class Worker:
             self._metrics.ended.labels("failed").inc()
             view = under_failure(job)
             await self._poster.tell(job, texts_discord.ended(job, sentence), view=view)
+            await self._poster.sequels.ended(job)
 
     async def _progress(self, running: Running, params: Params) -> Progress:
         job, model = running.job, self._models.get(running.job.model)

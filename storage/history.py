@@ -72,6 +72,19 @@ async def children(connection: AsyncConnection, job_id: str) -> list[Job]:
     return [read_job(row) for row in (await connection.execute(statement)).mappings()]
 
 
+async def group(connection: AsyncConnection, job_id: str) -> list[Job]:
+    """Return the jobs that were accepted together with this one, itself among them, in order."""
+    if not is_job_id(job_id):
+        return []
+    its_interaction = select(job_table.c.interaction_id).where(job_table.c.id == job_id)
+    statement = (
+        select(job_table)
+        .where(job_table.c.interaction_id == its_interaction.scalar_subquery())
+        .order_by(job_table.c.repeat_index)
+    )
+    return [read_job(row) for row in (await connection.execute(statement)).mappings()]
+
+
 async def pictures_of(connection: AsyncConnection, job_id: str) -> list[Picture]:
     """Return a job's pictures, the grid first."""
     if not is_job_id(job_id):

@@ -270,6 +270,10 @@ class Store:
         """Return the jobs made from this one, oldest first."""
         return await self._database.read(partial(history.children, job_id=job_id))
 
+    async def group(self, job_id: str) -> list[Job]:
+        """Return the jobs of one prompt that this one belongs to, in order."""
+        return await self._database.read(partial(history.group, job_id=job_id))
+
     async def ancestors(self, job_id: str, *, limit: int = 50) -> list[Job]:
         """Return the job that this one was made from, then that one's, and so on."""
         return await self._database.read(partial(history.ancestors, job_id=job_id, limit=limit))

@@ -329,6 +329,14 @@ def test_reload_refuses_what_needs_a_restart(tmp_path: Path, old: str, new: str,
     assert new.splitlines()[0] in text.splitlines()[caught.value.line - 1]
 
 
+def test_names_of_models_change_while_the_bot_runs(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(shipped_text(), encoding="utf-8")
+    current = load_config(path)
+    path.write_text(shipped_text().replace("names = []", 'names = ["niji"]'), encoding="utf-8")
+    assert reload(path, current).models["emoji"].names == ("niji",)
+
+
 def test_reload_refuses_a_broken_file_and_leaves_the_settings(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text("", encoding="utf-8")

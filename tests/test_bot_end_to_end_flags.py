@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.playground import InteractionState
+from bot.playground import InteractionState, MessageRecord
 from bot.prompt import FLAGS
 from diffusion import Params
 from tests.asking import attach, begin
@@ -79,6 +79,11 @@ async def room(tmp_path: Path) -> AsyncIterator[Room]:
         yield opened
 
 
+def is_ping(message: MessageRecord) -> bool:
+    # A job's id has 13 signs; a progress message of its own ends on another letter.
+    return len(message.nonce or "") == 14 and (message.nonce or "").endswith("m")
+
+
 def test_every_flag_is_here() -> None:
     tried = PAINTED.keys() | SHARES.keys() | TOLD.keys() | APART
     assert tried == {flag.name for flag in FLAGS}
@@ -122,6 +127,11 @@ async def test_repeat_makes_several_grids_of_one_prompt(room: Room) -> None:
         await room.pg.wait(lambda ledger: len(results(ledger)) == 3, timeout=8)
         await room.settled(app)
         assert sorted(one.seed for one in room.engine.submitted) == [5, 9, 13]
+        told = [each for each in room.pg.ledger.messages.values() if is_ping(each)]
+        (ping,) = told
+        assert "all pictures of this prompt are ready" in ping.content
+        for grid in results(room.pg.ledger):
+            assert f"/{grid.id}" in ping.content
 
 
 async def test_video_comes_beside_the_grid(room: Room) -> None:
@@ -147,3 +157,17 @@ async def test_a_picture_in_the_prompt(room: Room, typed: str, strength: float) 
         (source,) = room.engine.sources
         assert source is not None
         assert source.getpixel((5, 5)) == colour(1)
+
+
+async def test_a_group_is_told_of_once_though_one_of_it_is_cancelled(room: Room) -> None:
+    async with room.bot(SETTINGS) as app:
+        gate = room.engine.hold(2)
+        ix = await room.imagine("alice", "a red heart --repeat 2 --seed 5")
+        await gate.reached.wait()
+        await room.press("alice", room.answer(ix), "cancel")
+        gate.open.set()
+        await room.pg.wait(lambda ledger: len(results(ledger)) == 1, timeout=8)
+        await room.settled(app)
+        told = [each for each in room.pg.ledger.messages.values() if is_ping(each)]
+        (ping,) = told
+        assert ping.content.count("https://") == 1

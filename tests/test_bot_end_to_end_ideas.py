@@ -13,6 +13,7 @@ from PIL import Image
 from bot import buttons, describing, moderation, presses_people, suggestions
 from bot.axes import AxisError, compare, read_axis
 from bot.playground import InteractionState, MessageRecord, PlayInteraction
+from bot.prompt import FLAGS, parse
 from bot.sheets import lay_out
 from bot.shortening import marked, shorter
 from diffusion import Influence, Params
@@ -278,6 +279,29 @@ async def test_grid_numbers_labels_that_cannot_be_drawn(room: Room) -> None:
         ix = await begin(room, "bob", "grid", prompt="a 赤 heart", x="prompt=赤,青", y="steps=2,3")
         sheet = await room.result_of(ix)
         assert "(#1 赤, #2 青)" in sheet.content.replace("\\", "")
+
+
+async def test_what_is_offered_while_typing_comes_from_the_table(room: Room) -> None:
+    async with room.bot():
+        asked = await room.pg.autocomplete("bob", "grid", {"prompt": "a fox", "x": "st"}, "x")
+        assert await asked.acknowledged is InteractionState.ACKNOWLEDGED
+        axes = [str(choice["value"]) for choice in asked.choices or ()]
+        assert axes[0].startswith(("steps=", "stylize=", "stop=", "strength="))
+        assert "steps=10,20,30" in axes
+        for typed in axes:
+            comparison = compare("a red fox", read_axis(typed, "a red fox"), None)
+            assert all(parse(text) for text in comparison.texts)
+        given = {"suffix": "--ar 3:2 --ch"}
+        asked = await room.pg.autocomplete("bob", "prefer suffix", given, "suffix")
+        assert await asked.acknowledged is InteractionState.ACKNOWLEDGED
+        offered = [str(choice["value"]) for choice in asked.choices or ()]
+        assert offered == ["--ar 3:2 --chaos 30"]
+
+
+def test_every_offer_reads_as_it_stands() -> None:
+    for flag in FLAGS:
+        typed = f"a fox --{flag.name} {flag.example}".strip()
+        assert flag.name in parse(typed).spans
 
 
 def test_axes_are_told_apart() -> None:

@@ -225,7 +225,8 @@ async def _tell_cleared(services: Services, gone: list[Job], admin_id: int) -> N
     for job in gone:
         with speaking(job.locale):
             told = texts_discord.ended(job, texts_community.cleared_by(admin_id))
-        await services.poster.tell(job, told, only_edit=True)
+            await services.poster.tell(job, told, only_edit=True)
+            await services.poster.sequels.ended(job)
 
 
 def read_time(text: str) -> timedelta | None:

@@ -9,6 +9,7 @@ from discord import app_commands
 from bot import jobs, texts_ideas
 from bot.answers import asked, say
 from bot.axes import AxisError, Comparison, compare, read_axis
+from bot.commands.flag_choices import complete_axis
 from bot.resolve import Run
 from bot.services import Interaction, services_of
 from bot.single_plan import single_run
@@ -24,6 +25,7 @@ def grid() -> app_commands.Command[Any, ..., None]:
         x=texts_ideas.OPTIONS["x"],
         y=texts_ideas.OPTIONS["y"],
     )
+    @app_commands.autocomplete(x=complete_axis, y=complete_axis)
     async def run(
         interaction: Interaction,
         prompt: app_commands.Range[str, 1, 4000],

@@ -7,6 +7,7 @@ from discord import app_commands
 from bot import texts_people
 from bot.answers import say
 from bot.commands.choices import matching
+from bot.commands.flag_choices import complete_flags
 from bot.preferences import Name, preferred
 from bot.services import Interaction, services_of
 from bot.shortcuts import ShortcutError, checked_name, checked_suffix, checked_text
@@ -32,6 +33,7 @@ def prefer() -> app_commands.Group:
 def _suffix() -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="suffix", description=texts_people.COMMANDS["suffix"])
     @app_commands.describe(suffix=texts_people.OPTIONS["suffix"])
+    @app_commands.autocomplete(suffix=complete_flags)
     async def run(
         interaction: Interaction, suffix: app_commands.Range[str, 1, LONGEST] | None = None
     ) -> None:

@@ -75,7 +75,8 @@ async def cancel(interaction: Interaction, job: Job, index: int) -> None:
         await say(interaction, texts.cancelled())
     with speaking(cancelled.locale):
         told = texts_discord.ended(cancelled, texts.cancelled(interaction.user.id))
-    await services.poster.tell(cancelled, told, only_edit=True)
+        await services.poster.tell(cancelled, told, only_edit=True)
+        await services.poster.sequels.ended(cancelled)
 
 
 async def keep(interaction: Interaction, job: Job, index: int) -> None:
