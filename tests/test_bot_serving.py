@@ -236,7 +236,7 @@ async def test_an_edit_of_the_settings_is_applied(served: Served) -> None:
         assert "position" in served.answer(await served.imagine("a fox --steps 9"))
         with told("bot.reloading", logging.INFO) as heard:
             served.configure("[storage]\nmin_free_gib = 0\n[limits]\nmax_steps = 5\n")
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(5):
                 await heard.wait()
         assert "at most 5 steps" in served.answer(await served.imagine("a fox --steps 9"))
         assert "position" in served.answer(await served.imagine("a fox --steps 4"))
@@ -260,7 +260,7 @@ async def test_a_wrong_edit_is_refused_and_the_old_settings_stay(
             fresh = served.folder / "fresh"
             fresh.write_text(text, encoding="utf-8")
             fresh.replace(served.path)
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(5):
                 await heard.wait()
         assert "at most 5 steps" in served.answer(await served.imagine("a fox --steps 9"))
     for part in parts:
@@ -324,7 +324,7 @@ async def test_files_laid_into_a_folder_are_taken_in(
     toml = '[models.emoji]\npath = "emoji"\nloras = "loras"\n'
     async with served.bot(toml):
         with told("bot.app", logging.INFO) as heard:
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(5):
                 # The watch begins a moment after the bot is there.
                 for number in count():
                     (served.folder / "loras" / f"{number}.safetensors").write_bytes(b"x")
