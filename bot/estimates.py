@@ -23,6 +23,11 @@ from diffusion.fairness import WEIGHTS, Share
 
 KINDS_KEPT: Final = 500
 PROMISES_KEPT: Final = 1000
+# Of so many promises made in the same company, how much longer it took than was foretold.
+DRIFTS_KEPT: Final = 25
+MOST_DRIFT: Final = 4.0
+MOST_COMPANY: Final = 8
+_DOUBTS: Final = (1.0,) * 3
 LEAST_WEIGHT: Final = 0.08
 MOST_SIMULATED: Final = 500
 # A pace that was seen so often is firm enough to measure the slowness of a company by.
@@ -92,10 +97,12 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What somebody reads, and since when."""
+    """What somebody reads, and since when; `plain` is it before the drift, `company` who ran."""
 
     at: float
     seconds: float
+    plain: float
+    company: int
 
 
 @dataclass(slots=True)
@@ -143,6 +150,7 @@ class Estimator:
         self._courses: dict[str, Course] = {}
         self._promises: dict[str, Promise] = {}
         self._errors: deque[float] = deque(maxlen=PROMISES_KEPT)
+        self._drifts: dict[int, deque[float]] = {}
 
     @property
     def median_error(self) -> float | None:
@@ -186,13 +194,21 @@ class Estimator:
         if taken <= 0:
             return None
         error = abs(promise.seconds - taken) / taken
+        drifts = self._drifts.setdefault(promise.company, deque(maxlen=DRIFTS_KEPT))
+        drifts.append(min(MOST_DRIFT, max(1 / MOST_DRIFT, taken / max(1e-6, promise.plain))))
         self._errors.append(error)
         return error
 
     def promised(self, job_id: str, seconds: float | None) -> None:
         """Take note that somebody reads: it takes so long from now on."""
         if seconds is not None:
-            self._promises[job_id] = Promise(at=self._clock(), seconds=seconds)
+            company = self._company
+            self._promises[job_id] = Promise(
+                at=self._clock(),
+                seconds=seconds,
+                plain=seconds / self._drift(company),
+                company=company,
+            )
             while len(self._promises) > PROMISES_KEPT:
                 del self._promises[next(iter(self._promises))]
 
@@ -235,7 +251,24 @@ class Estimator:
         near = ahead[:MOST_SIMULATED]
         seconds = self._foretell([*near, own], len(near))
         # A line this long is not gone through one by one.
-        return None if seconds is None else seconds * (len(ahead) + 1) / (len(near) + 1)
+        if seconds is None:
+            return None
+        return seconds * (len(ahead) + 1) / (len(near) + 1) * self._drift(self._company)
+
+    @property
+    def _company(self) -> int:
+        """Return how many run now, as far as that tells of who will come beside them."""
+        return min(len(self._courses), MOST_COMPANY)
+
+    def _drift(self, company: int) -> float:
+        """Return how much longer it took lately than was foretold from the same company.
+
+        Who comes later shares the device, too, and nobody can foretell them; but where people come
+        in bursts, they come again.
+        """
+        # The first promises are made before much is known: they are not believed at once.
+        drift: float = median([*self._drifts.get(company, ()), *_DOUBTS])
+        return drift
 
     def slowness(self, jobs: int) -> float:
         """Return how many times longer a step takes while so many jobs share the device."""

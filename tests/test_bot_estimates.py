@@ -163,6 +163,26 @@ def test_a_promise_is_compared_with_what_happened() -> None:
     assert estimates.median_error == pytest.approx(0.25)
 
 
+def test_who_always_comes_later_is_reckoned_with() -> None:
+    """A job whose promise is kept half as fast as foretold, since others join it every time."""
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "first", work, 1.0)
+    plain = estimates.until_result([], work)
+    assert plain == pytest.approx(10.0)
+    for number in range(12):
+        estimates.promised(str(number), estimates.until_result([], work))
+        clock.now += 10.0
+        run(estimates, clock, str(number), work, 1.0)
+    assert estimates.until_result([], work) == pytest.approx(20.0, rel=0.1)
+    clock.now += 1.0
+    estimates.began("company", work)
+    alone = estimates.until_result([work], work)
+    assert alone is not None
+    assert alone < 40.0, "of this company nothing is known yet"
+
+
 def test_a_long_line_is_estimated_without_going_through_it_one_by_one() -> None:
     estimates = Estimator(prior=lambda: 0.1)
     work = work_of(params(steps=10))
