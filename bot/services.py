@@ -43,8 +43,6 @@ class Services:
     lag: LagMeter
     # Reads config.toml again and returns what changed; None where there is no such file.
     reload: "Callable[[], Awaitable[Sequence[str]]] | None" = None
-    # Mended prompts by the interaction that brought them, for the "Fix and run" buttons.
-    suggestions: dict[str, str] = field(default_factory=dict)
     # Held while somebody has a picture painted again to compare it: one at a time.
     repainting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started: float = field(default_factory=time.monotonic)

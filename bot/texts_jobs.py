@@ -7,7 +7,6 @@ then the result. Prompts stand in inline code, which no markup leaves. Each text
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
@@ -27,7 +26,6 @@ from diffusion import Params, TokenCount
 
 _FIELD_LIMIT: Final = 1024
 _CHOICE_LIMIT: Final = 100
-_MADE: Final = mark("AI-generated")
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -43,15 +41,6 @@ _STATES: Final = MappingProxyType(
         "deleted": mark("deleted"),
     }
 )
-
-
-class Result(StrEnum):
-    """What a posted message holds."""
-
-    GRID = "grid"
-    VARIATIONS = "variations"
-    REROLL = "reroll"
-    TILE = "tile"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,20 +131,6 @@ def posting(prompt: str, requester_id: int) -> str:
 def ended(prompt: str, requester_id: int, sentence: str) -> str:
     """Show a job that ended without pictures, with the sentence that says why."""
     return f"{code(prompt)} - <@{requester_id}>\n{sentence}"
-
-
-def final(
-    prompt: str, requester_id: int, *, result: Result = Result.GRID, index: int | None = None
-) -> str:
-    """Head the message that carries the pictures."""
-    who = f"<@{requester_id}>"
-    what = {
-        Result.GRID: who,
-        Result.VARIATIONS: tr("Variations of picture {index} for {who}", index=index, who=who),
-        Result.REROLL: tr("Again for {who}", who=who),
-        Result.TILE: tr("Picture {index} for {who}", index=index, who=who),
-    }[result]
-    return f"{code(prompt)} - {what} · {tr(_MADE)}"
 
 
 def done(requester_id: int, link: str | None = None) -> str:

@@ -15,7 +15,7 @@ from bot.permissions import Action
 from bot.prompt.errors import PromptError
 from bot.texts_engine import retold
 from bot.texts_jobs import Field
-from storage import Job, JobKind
+from storage import JobKind, NewJob
 
 LABELS: Final = MappingProxyType(
     {
@@ -93,7 +93,7 @@ def label(action: Action, index: int = 0) -> str | None:
     return tr(LABELS[action], index=index) if action in LABELS else None
 
 
-def heading(job: Job, details: Mapping[str, Any]) -> str:
+def heading(job: NewJob, details: Mapping[str, Any]) -> str:
     """Head the message that carries a job's pictures, by its kind and details."""
     who = f"<@{job.requester_id}>"
     return f"{code(job.prompt)} - {_made(job, details, who)} · {tr(_MADE)}"
@@ -106,7 +106,7 @@ def film_alt(prompt: str) -> str:
     return cut_utf16(text, ALT_LIMIT)
 
 
-def _made(job: Job, details: Mapping[str, Any], who: str) -> str:
+def _made(job: NewJob, details: Mapping[str, Any], who: str) -> str:
     """Say what was made, for whom."""
     index = job.parent_index
     match job.kind:

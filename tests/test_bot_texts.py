@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot import texts
+from bot import texts, texts_pictures
 from bot.escape import MESSAGE_LIMIT, utf16_length
 from bot.prompt import FLAGS, PromptError, parse
-from bot.texts import Card, HistoryLine, QueueLine, Result
+from bot.texts import Card, HistoryLine, QueueLine
 from diffusion import Params
+from storage import JobKind, NewJob
 
 WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 PARAMS = Params(prompt="a red heart", negative_prompt="blur", seed=7, steps=20, stop=60, tile=True)
@@ -56,13 +57,38 @@ def test_the_progress_line_is_the_one_people_know() -> None:
     assert texts.posting("a cat", 5) == "`a cat` - <@5> (100 %, sending)"
 
 
-def test_the_final_line_names_what_it_holds_and_that_a_machine_made_it() -> None:
-    assert texts.final("a cat", 5) == "`a cat` - <@5> · AI-generated"
-    for result in Result:
-        line = texts.final("a cat", 5, result=result, index=2)
+DETAILS = {"way": "panl", "factor": 2, "axes": {"x": ["steps 4"], "y": ["赤"]}}
+
+
+def heading(kind: JobKind, prompt: str = "a cat", **details: object) -> str:
+    """Head the pictures of a job of some kind."""
+    job = NewJob(
+        kind=kind,
+        params=PARAMS.to_json(),
+        prompt=prompt,
+        images=4,
+        model="emoji",
+        requester_id=5,
+        guild_id=1,
+        channel_id=2,
+        interaction_id=3,
+        parent_index=2,
+    )
+    return texts_pictures.heading(job, {**DETAILS, **details})
+
+
+def test_the_heading_names_what_it_holds_and_that_a_machine_made_it() -> None:
+    assert heading(JobKind.IMAGINE) == "`a cat` - <@5> · AI-generated"
+    without_a_picture = {"imagine", "reroll", "continue", "blend", "morph", "grid"}
+    for kind in JobKind:
+        line = heading(kind)
         assert line.startswith("`a cat` - ")
-        assert line.endswith("<@5> · AI-generated")
-        assert ("2" in line) == (result in {Result.VARIATIONS, Result.TILE})
+        assert "<@5>" in line
+        assert line.endswith(" · AI-generated")
+        assert ("icture 2" in line) == (kind not in without_a_picture)
+    lines = [heading(kind) for kind in JobKind]
+    assert len(set(lines)) == len(lines)
+    assert heading(JobKind.ENLARGE, how="creative") != heading(JobKind.ENLARGE)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +149,7 @@ def test_no_prompt_breaks_a_message(prompt: str) -> None:
     shown = [
         texts.waiting(prompt, 5, position=1, eta=1),
         texts.running(prompt, 5, step=1, total=2),
-        texts.final(prompt, 5, result=Result.VARIATIONS, index=1),
+        *(heading(kind, prompt) for kind in JobKind),
         texts.ended(prompt, 5, texts.out_of_memory()),
         texts.history([history_entry(prompt)] * 30, search=prompt),
         texts.queue_overview(
