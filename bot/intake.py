@@ -230,10 +230,13 @@ def check_jobs(
     most = settings.limits.max_repeat * settings.limits.max_permutations
     images = MOST_IMAGES if any(new.kind in _MANY for new in news) else limits.MAX_IMAGES
     refused = limits.check_params(params, settings.limits, images=images, runs=most)
+    # A comparison is one job, but every cell of it is a prompt of its own.
+    cells = [Params.from_json(cell) for new in news for cell in details_of(new).get("cells", ())]
+    refused = refused or limits.check_params(cells, settings.limits, runs=len(cells))
     allowed = roles.models_for(settings, roles.roles_of(interaction, settings))
     parent_id = getattr(interaction.channel, "parent_id", None)
     channels = [each for each in (interaction.channel_id, parent_id) if each is not None]
-    for one in params:
+    for one in (*params, *cells):
         refused = refused or limits.check_model(one.model, allowed)
         for prompt in (one.prompt, *one.morph):
             refused = refused or limits.check_words(

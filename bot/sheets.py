@@ -7,6 +7,7 @@ that cells of different shapes keep their own.
 import asyncio
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image, ImageDraw, ImageFont
@@ -33,7 +34,12 @@ _INK: Final = "#1e1f22"
 async def _sheet(making: Making) -> list[NewPicture]:
     cells = [Params.from_json(text) for text in making.details["cells"]]
     pictures: list[Picture] = []
-    for part, params in enumerate(cells, start=1):
+    labels = [*making.details["axes"]["x"], *making.details["axes"]["y"]]
+    by_seed = any(label.startswith("seed ") for label in labels)
+    # Painted again the job has a new seed, and so has every cell, unless seeds are compared.
+    shift = 0 if by_seed else making.params.seed - cells[0].seed
+    for part, cell in enumerate(cells, start=1):
+        params = replace(cell, seed=(cell.seed + shift) % 2**32)
         painted = await making.paint(params, part=part, parts=len(cells))
         pictures += painted.pictures[:1]
     return await asyncio.to_thread(_encoded, making, pictures)

@@ -19,7 +19,7 @@ from bot.shortening import marked, shorter
 from diffusion import Influence, Params
 from storage import Favourite, JobKind, JobState
 from tests.asking import attach, begin, use
-from tests.bot_room import Room, job_id, job_of, open_room, results
+from tests.bot_room import QUICK, Room, job_id, job_of, open_room, results
 from tests.fakes import colour
 
 
@@ -248,6 +248,30 @@ async def test_grid_compares_settings_from_one_noise(room: Room) -> None:
         found = np.asarray(picture.convert("RGB")).reshape(-1, 3)
         assert (found == shade).all(axis=1).sum() > 6 * 200**2
         assert (await job_of(app, sheet)).kind is JobKind.GRID
+
+
+@pytest.mark.parametrize("y", [None, "prompt=red,blue"])
+async def test_no_cell_slips_past_the_blocked_words(room: Room, y: str | None) -> None:
+    settings = QUICK + '[moderation]\nblocked_words = ["blue"]\n'
+    async with room.bot(settings):
+        given = {"x": "prompt=red,blue"} if y is None else {"x": "steps=2,3", "y": y}
+        told = await use(room, "bob", "grid", prompt="a red heart", **given)
+        assert "`blue`" in told.content
+        assert told.ephemeral
+        assert not room.engine.submitted
+
+
+async def test_grid_painted_again_has_another_noise_in_every_cell(room: Room) -> None:
+    async with room.bot():
+        ix = await begin(room, "bob", "grid", prompt="a heart --seed 5", x="steps=2,3")
+        again = await room.press("bob", await room.result_of(ix), "reroll")
+        await room.result_of(again)
+        first, second, *others = room.engine.submitted
+        assert (first.seed, second.seed) == (5, 5)
+        assert len(others) == 2
+        assert len({one.seed for one in others}) == 1
+        assert others[0].seed != 5
+        assert [one.steps for one in others] == [2, 3]
 
 
 async def test_grid_replaces_words(room: Room) -> None:
