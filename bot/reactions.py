@@ -15,7 +15,7 @@ import discord
 
 from bot import jobs, texts, texts_discord, texts_ideas
 from bot.cards import under_result
-from bot.judged import is_hidden, posted_name
+from bot.judged import is_barred, is_hidden, posted_name
 from bot.language import speak
 from bot.permissions import Action, Actor, Verdict, judge
 from bot.poster import is_result
@@ -71,7 +71,8 @@ async def _send(services: Services, event: discord.RawReactionActionEvent, job: 
     """✉️: the picture with seed and job id, in a direct message."""
     pictures = await services.store.pictures(job.id)
     posted = next((each for each in pictures if each.index == 0), None)
-    if posted is None:
+    # Direct messages are no age-restricted channel.
+    if posted is None or is_barred(posted.media_type, restricted=False):
         return
     data = await services.store.read_picture(posted)
     model = services.models.get(job.model)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from bot import texts, texts_discord
 from bot.config import Config
+from bot.judged import is_barred
 from bot.patience import until_stored
 from bot.preferences import Name
 from bot.talk import Letter, Passing, Refused, Talk
@@ -54,11 +55,16 @@ class Sequels:
             return
         try:
             wanted = await self._store.preferences(Scope.USER, job.requester_id)
-            if wanted.get(Name.DM) is True:
+            if wanted.get(Name.DM) is True and await self._may_leave(job):
                 channel_id = await self._talk.direct(job.requester_id)
                 await self._talk.send(channel_id, letter, nonce=f"{job.id}h")
         except (StorageError, Passing, Refused) as trouble:
             log.info("job %s: no copy was sent home (%s)", job.id, trouble)
+
+    async def _may_leave(self, job: Job) -> bool:
+        """Say whether a job's pictures may be shown outside of age-restricted channels."""
+        pictures = await self._store.pictures(job.id)
+        return not any(is_barred(each.media_type, restricted=False) for each in pictures)
 
     async def _ping(self, job: Job, letter: Letter, *, reply_to: int | None) -> None:
         for _ in range(2):

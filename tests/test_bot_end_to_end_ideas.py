@@ -17,7 +17,7 @@ from bot.prompt import FLAGS, parse
 from bot.sheets import lay_out
 from bot.shortening import marked, shorter
 from diffusion import Influence, Params
-from storage import Favourite, JobKind, JobState
+from storage import Favourite, JobKind, JobState, Scope
 from tests.asking import attach, begin, use
 from tests.bot_room import QUICK, Room, job_id, job_of, open_room, results
 from tests.fakes import colour
@@ -404,6 +404,24 @@ async def test_an_envelope_sends_it_home(room: Room) -> None:
         assert job_id(grid) in sent.content
         there, here = await opened(room, sent), await opened(room, grid)
         assert np.array_equal(np.asarray(there), np.asarray(here))
+
+
+async def test_what_is_for_age_restricted_channels_stays_there(room: Room) -> None:
+    async with room.bot(QUICK + '[moderation]\nunsafe = "restricted"\n') as app:
+        alice = room.pg.people["alice"].id
+        await app.services.store.set_preference(Scope.USER, alice, "dm", True)
+        room.engine.flagged = (True, False, False, False)
+        dark = room.pg.channels["after-dark"]
+        ix = await room.pg.slash("alice", "imagine", {"prompt": "a heart"}, channel_id=dark)
+        grid = await room.result_of(ix)
+        await room.settled(app)
+        await room.pg.react("alice", grid.id, "✉️")
+        room.engine.flagged = ()
+        other = await room.grid("alice", "a fish")
+        await room.settled(app)
+        home = room.pg.direct_messages("alice")
+        found = [job_id(each) for each in results(room.pg.ledger) if each.channel_id == home]
+        assert found == [job_id(other)]
 
 
 async def test_a_cross_ends_ones_own_alone(room: Room) -> None:
