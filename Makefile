@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types format bench bench-gpu bench-full parity exact clean chromium
+.PHONY: help demo test test-slow search lint types format bench bench-gpu bench-full parity exact clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -19,6 +19,9 @@ test: $(VENV)/.development chromium ## Install, then run the default test suite
 
 test-slow: $(VENV)/.development chromium ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+search: $(VENV)/.development chromium ## The default suite in another order with other made-up examples, to find what is still hidden
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --randomly-seed=default --hypothesis-profile=search
 
 lint: $(VENV)/.development ## Ruff: rules and format
 	$(BIN)/ruff check .
