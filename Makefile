@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow search lint types format bench bench-gpu bench-full parity exact clean chromium
+.PHONY: help demo test test-slow search lint types format bench bench-gpu bench-full parity exact chaos chaos-commit clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -48,6 +48,12 @@ bench-full: $(VENV)/.development ## Full-size models: load time, memory, one ste
 
 exact: $(VENV)/.development ## 10,000 random companies of jobs, 40 minutes: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends; empty that after a change of the engine
 	GOMP_SPINCOUNT=0 $(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
+
+chaos: $(VENV)/.development ## Every fault of the chaos matrix by the hundred, about an hour; goes on where tests/chaos/RESULTS.jsonl has no line that held
+	$(BIN)/python -m tests.chaos night --record tests/chaos/RESULTS.jsonl --resume
+
+chaos-commit: $(VENV)/.development ## The same with fewer faults, in minutes; CI runs it
+	$(BIN)/python -m tests.chaos commit
 
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -2,7 +2,8 @@
 
 Promises the real command line, client, store and sockets; only the engine is the tests' fake and
 the addresses are the playground's. `EASEL_TEST` holds the wishes as JSON: api, gateway, cdn, crash
-("point:n": die by SIGKILL the n-th time a job passes the point), hold (stop before that step).
+("point:n": die by SIGKILL the n-th time a job passes the point), hold (stop before that step),
+prepare ("module:function": called with the engine and the wishes before the bot starts).
 """
 
 import functools
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from importlib import import_module
 from typing import Any
 
 import bot.serving
@@ -48,6 +50,9 @@ def prepare(wishes: dict[str, Any]) -> None:
     }
     vars(bot.serving).update(fakes)
     aim(wishes["api"], wishes["gateway"], wishes["cdn"])
+    if wishes.get("prepare"):
+        module, _, function = wishes["prepare"].partition(":")
+        getattr(import_module(module), function)(engine, wishes)
 
 
 if __name__ == "__main__":

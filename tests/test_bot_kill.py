@@ -5,25 +5,21 @@ The bot is a process of its own with the real command line; the playground lives
 
 import asyncio
 import contextlib
-import json
-import os
 import random
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from bot.playground import MessageRecord, Playground, PlayInteraction, RateLimits
 from diffusion import Params
-from storage import Job, JobState, Store
+from storage import JobState
 from tests.bot_desk import met, pings, results
+from tests.chaos.bots import bot, jobs_of, start, stopped
 from tests.fakes import colour
 from tests.pixels import tile_colours
 
-ROOT = Path(__file__).parent.parent
 # Where a process may die: the point, and the how-manieth time it is passed. Each takes seconds, so
 # the default run has the four that would lose or double something in the usual wrong designs.
 POINTS = ["accepted:1", "step:3", "after_begin_post:1", "after_send:1"]
@@ -36,64 +32,6 @@ MORE_POINTS = [
     "after_rendered:1",
     "after_posted:1",
 ]
-
-
-async def start(
-    pg: Playground, folder: Path, *, crash: str = "", hold: int = 0
-) -> asyncio.subprocess.Process:
-    """Start the bot as a process, with its data in the folder."""
-    config, log = folder / "config.toml", folder / "bot.log"
-    config.write_text("[storage]\nmin_free_gib = 0\n", encoding="utf-8")
-    wishes = {
-        "api": pg.api_base,
-        "gateway": pg.gateway_url,
-        "cdn": pg.cdn_base,
-        "crash": crash,
-        "hold": hold,
-    }
-    with log.open("ab") as stream:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tests.child",
-            "run",
-            "--config",
-            str(config),
-            cwd=ROOT,
-            env={**os.environ, "DISCORD_TOKEN": pg.token, "EASEL_TEST": json.dumps(wishes)},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=stream,
-        )
-
-
-@asynccontextmanager
-async def bot(
-    pg: Playground, folder: Path, *, crash: str = "", hold: int = 0
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run the bot as a process that is connected; it is gone on return."""
-    process = await start(pg, folder, crash=crash, hold=hold)
-    try:
-        await pg.ready(timeout=20)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-async def stopped(process: asyncio.subprocess.Process) -> None:
-    """Ask the bot to stop, and see that it does so in time and in good order."""
-    process.send_signal(signal.SIGTERM)
-    assert await asyncio.wait_for(process.wait(), 10) == 0
-
-
-async def jobs_of(folder: Path) -> list[Job]:
-    """Read the table of a bot that has ended."""
-    store = await Store.open(folder / "data")
-    try:
-        return await store.history(limit=100)
-    finally:
-        await store.close()
 
 
 @pytest.fixture
