@@ -87,11 +87,15 @@ class Intake:
         if not fresh:
             log.info("interaction %d came twice", interaction.id)
             return
-        await self._answer(interaction, fresh[0])
-        self._metrics.acknowledged.observe(time.monotonic() - arrived)
-        self._crash("acknowledged")
         for job in fresh:
-            self.put(job)
+            self._reserve(job)
+        try:
+            await self._answer(interaction, fresh[0])
+            self._metrics.acknowledged.observe(time.monotonic() - arrived)
+            self._crash("acknowledged")
+        finally:
+            for job in fresh:
+                self.put(job)
         for job in fresh[1:]:
             await self._announce(job)
 
@@ -101,6 +105,12 @@ class Intake:
             self._worker.express(job)
         else:
             self._queue.add(self.ticket(job))
+            self._queue.release(job.id)
+
+    def _reserve(self, job: Job) -> None:
+        """Give a job its place, so that who asks meanwhile is told of it; the answer goes first."""
+        if not is_express(job):
+            self._queue.add(self.ticket(job), held=True)
 
     def cost(self, job: Job) -> float:
         """Return the device seconds that a job is estimated to take."""

@@ -44,6 +44,7 @@ class FairQueue:
         self._passed: Counter[Share] = Counter()
         self._tickets: OrderedDict[str, Ticket] = OrderedDict()
         self._running: dict[str, Ticket] = {}
+        self._held: set[str] = set()
         self._paused: set[int] = set()
         self._changed = asyncio.Event()
 
@@ -62,16 +63,27 @@ class FairQueue:
         """Add a job of the usual class and cost."""
         self.add(Ticket(job_id=job_id, requester_id=requester_id))
 
-    def add(self, ticket: Ticket) -> None:
-        """Add a job; a job that waits already stays where it is."""
+    def add(self, ticket: Ticket, *, held: bool = False) -> None:
+        """Add a job; a job that waits already stays where it is.
+
+        One that is held has its place, but is not taken before `release`.
+        """
         if ticket.job_id in self._tickets:
             return
+        if held:
+            self._held.add(ticket.job_id)
         self._tickets[ticket.job_id] = ticket
         self._lanes[ticket.share].put(ticket)
         self._changed.set()
 
+    def release(self, job_id: str) -> None:
+        """Let a job be taken that was held."""
+        self._held.discard(job_id)
+        self._changed.set()
+
     def discard(self, job_id: str) -> None:
         """Take a job out, wherever it stands."""
+        self._held.discard(job_id)
         ticket = self._tickets.pop(job_id, None)
         if ticket is not None:
             self._lanes[ticket.share].discard(ticket)
@@ -135,7 +147,13 @@ class FairQueue:
         """Return a job that waits."""
         return self._tickets.get(job_id)
 
+    def taken(self, job_id: str) -> Ticket | None:
+        """Return a job that was taken and is not done."""
+        return self._running.get(job_id)
+
     def _ready(self, ticket: Ticket) -> bool:
+        if ticket.job_id in self._held:
+            return False
         if EVERYWHERE in self._paused or ticket.guild_id in self._paused:
             return False
         if not ticket.most_running:

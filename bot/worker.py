@@ -156,9 +156,13 @@ class Worker:
         while True:
             await self._wait_for_room()
             job_id = await self._queue.get()
+            ticket = self._queue.taken(job_id)
+            if ticket is not None and ticket.work is not None:
+                self.estimates.taken(job_id, ticket.work)
             job = await self._claim(job_id)
             if job is None:
                 self._queue.done(job_id, 0.0)
+                self.estimates.ended(job_id, finished=False)
             else:
                 self._start(job)
 

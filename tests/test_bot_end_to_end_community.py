@@ -13,6 +13,7 @@ from bot.app import App
 from bot.judged import SPOILER
 from bot.playground import InteractionState, MessageRecord, PlayInteraction
 from storage import JobState, Scope
+from tests.bot_desk import met
 from tests.bot_room import QUICK, Room, job_id, job_of, open_room
 
 ONE_AT_A_TIME = QUICK + "[queue]\nmax_running = 1\n"
@@ -87,6 +88,24 @@ async def test_the_class_of_a_job_reaches_the_engine_and_the_queue(room: Room) -
             await room.result_of(ix)
         assert [each.prompt for each in room.engine.submitted] == ["a heart", "a fox", "a fish"]
         assert room.engine.shares == ["fast", "fast", "relax"]
+
+
+async def test_who_asks_while_another_is_answered_is_told_of_them(room: Room) -> None:
+    async with room.bot(ONE_AT_A_TIME):
+        await room.grid("carol", "so that paces are known")
+        slow = room.pg.faults.hang("POST", "/interactions/*/*/callback", seconds=30)
+        first = await room.pg.slash("alice", "imagine", {"prompt": "a heart"})
+        await met(slow)
+        gate = room.engine.hold(1)
+        second = await room.imagine("bob", "a fish")
+        assert "position 2" in room.answer(second).versions[0].data["content"]
+        # Nothing waits for the answer to somebody else.
+        await gate.reached.wait()
+        assert [each.prompt for each in room.engine.submitted[1:]] == ["a fish"]
+        gate.open.set()
+        await room.result_of(second)
+        slow.released.set()
+        await room.result_of(first)
 
 
 async def test_over_the_running_cap_jobs_wait_and_those_of_others_pass(room: Room) -> None:

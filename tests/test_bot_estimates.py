@@ -54,18 +54,18 @@ def test_each_kind_has_a_pace_of_its_own() -> None:
     small, large = work_of(params(64)), work_of(params(512))
     run(estimates, clock, "a", small, 0.1)
     run(estimates, clock, "b", large, 2.0)
-    assert estimates.step_seconds(small.kind) == pytest.approx(0.1)
-    assert estimates.step_seconds(large.kind) == pytest.approx(2.0)
+    assert estimates.book.step(small.kind) == pytest.approx(0.1)
+    assert estimates.book.step(large.kind) == pytest.approx(2.0)
 
 
 def test_an_unknown_size_is_read_off_the_nearest_known_one() -> None:
     clock = Clock()
     estimates = Estimator(clock=clock)
     run(estimates, clock, "a", work_of(params(64, images=1)), 0.1)
-    assert estimates.step_seconds(work_of(params(64, images=4)).kind) == pytest.approx(0.4)
-    assert estimates.step_seconds(work_of(params(128, images=1)).kind) == pytest.approx(0.4)
+    assert estimates.book.step(work_of(params(64, images=4)).kind) == pytest.approx(0.4)
+    assert estimates.book.step(work_of(params(128, images=1)).kind) == pytest.approx(0.4)
     other = work_of(params(64, model="other")).kind
-    assert estimates.step_seconds(other) is None
+    assert estimates.book.step(other) is None
 
 
 def test_a_running_job_has_left_what_its_steps_take() -> None:
@@ -96,6 +96,51 @@ def test_what_runs_beside_a_job_is_taken_into_account() -> None:
     assert beside == pytest.approx(2 * alone, rel=0.1)
 
 
+def test_what_was_taken_from_the_queue_counts_before_it_begins() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 2)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "a", work, 1.0)
+    estimates.taken("b", work)
+    beside = estimates.until_result([], work)
+    assert beside == pytest.approx(20.0, rel=0.1)
+    assert estimates.ended("b", finished=False) is None
+    assert estimates.until_result([], work) == pytest.approx(10.0, rel=0.1)
+
+
+def test_what_comes_after_the_last_step_is_learned_apart() -> None:
+    """Decoding, encoding and storing take a third of this job, however many steps it has."""
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    for number in range(3):
+        estimates.began(str(number), work_of(params(64, steps=10)))
+        for left in range(9, -1, -1):
+            clock.now += 1.0
+            estimates.stepped(str(number), left)
+        clock.now += 5.0
+        estimates.ended(str(number), finished=True)
+    assert estimates.until_result([], work_of(params(64, steps=10))) == pytest.approx(15, rel=0.02)
+    assert estimates.until_result([], work_of(params(64, steps=40))) == pytest.approx(45, rel=0.02)
+    # Another size has it in proportion to its steps.
+    estimates.remember(work_of(params(128, steps=10)), 40.0)
+    assert estimates.until_result([], work_of(params(128, steps=10))) == pytest.approx(60, rel=0.02)
+    estimates.began("on its way", work_of(params(64, steps=10)))
+    for left in range(9, -1, -1):
+        clock.now += 1.0
+        estimates.stepped("on its way", left)
+    assert estimates.left("on its way") == pytest.approx(5.0, rel=0.05)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_few_steps_are_learned_as_a_whole(steps: int) -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock)
+    work = work_of(params(64, steps=steps))
+    for number in range(3):
+        run(estimates, clock, str(number), work, 1.0)
+    assert estimates.until_result([], work) == pytest.approx(steps, rel=0.02)
+
+
 def test_a_company_that_shares_passes_is_learned_to_be_faster() -> None:
     clock = Clock()
     estimates = Estimator(clock=clock, slots=lambda: 2)
@@ -108,10 +153,10 @@ def test_a_company_that_shares_passes_is_learned_to_be_faster() -> None:
         clock.now += 1.1
         estimates.stepped("b", left)
         estimates.stepped("c", left)
-    step = estimates.step_seconds(work.kind)
+    step = estimates.book.step(work.kind)
     assert step is not None
-    assert estimates.slowness(2) < 1.5
-    assert estimates.slowness(2) * step == pytest.approx(1.1, rel=0.05)
+    assert estimates.book.slowness(2) < 1.5
+    assert estimates.book.slowness(2) * step == pytest.approx(1.1, rel=0.05)
 
 
 def test_a_relaxed_job_waits_longer_for_its_steps_than_a_fast_one_beside_it() -> None:

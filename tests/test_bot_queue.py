@@ -54,6 +54,31 @@ async def test_a_waiter_is_woken_by_the_first_job() -> None:
     assert len(queue) == 0
 
 
+@pytest.mark.parametrize("fair", [True, False])
+async def test_a_held_job_has_its_place_and_is_not_taken(fair: bool) -> None:
+    queue = FairQueue(fair=lambda: fair)
+    queue.add(Ticket(job_id="a1", requester_id=ALICE), held=True)
+    assert queue.next_position(BOB) == 2
+    waiter = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiter.done()
+    queue.put("b1", BOB)
+    assert await waiter == "b1"
+    queue.release("a1")
+    assert await queue.get() == "a1"
+    assert queue.taken("a1") is not None
+    queue.done("a1")
+    assert queue.taken("a1") is None
+
+
+async def test_a_held_job_that_is_discarded_is_held_no_more() -> None:
+    queue = FairQueue()
+    queue.add(Ticket(job_id="a1", requester_id=ALICE), held=True)
+    queue.discard("a1")
+    queue.put("a1", ALICE)
+    assert await queue.get() == "a1"
+
+
 async def test_a_cancelled_waiter_takes_nothing() -> None:
     queue = FairQueue()
     waiter = asyncio.create_task(queue.get())

@@ -20,7 +20,7 @@ from tests.bot_room import QUICK, results
 from tests.test_bot_with_the_shipped_model import running
 
 SETTINGS: Final = f"{QUICK}[queue]\nmax_waiting_user = 40\n"
-WAVES: Final = {"alone": (24, 1), "random": (24, 1), "bursts": (8, 4)}
+WAVES: Final = {"alone": (30, 1), "random": (40, 1), "bursts": (12, 4)}
 # Seconds between two people, on average, where they come at random.
 GAP: Final = 2.0
 
