@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PORT ?= 8090
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow search lint types format bench bench-gpu bench-full parity exact chaos chaos-commit clean chromium
+.PHONY: help demo test test-slow search lint types format bench bench-gpu bench-full parity exact chaos chaos-commit lock audit clean chromium
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1  /' 
@@ -55,32 +55,42 @@ chaos: $(VENV)/.development ## Every fault of the chaos matrix by the hundred, a
 chaos-commit: $(VENV)/.development ## The same with fewer faults, in minutes; CI runs it
 	$(BIN)/python -m tests.chaos commit
 
+lock: $(VENV)/.tools ## Work the lock files in requirements/ out anew; UPGRADE=--upgrade takes the newest versions
+	PYTHONPATH=$(VENV)/tools $(BIN)/python requirements/lock.py $(UPGRADE)
+
+audit: $(VENV)/.tools ## Ask the advisory services about every locked package; CI runs it
+	PYTHONPATH=$(VENV)/tools $(BIN)/python requirements/audit.py
+
 clean: ## Remove the virtual environment and caches; never data/
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-# The samplers' reference. Its own requirements are a training workshop's, and none of its samplers needs them.
-REFERENCE := k-diffusion==0.1.1.post1
-# The extra easel[upscale], aside: transformers would pick torchvision up, and its wheel wants a torch built for CUDA.
-UPSCALE := spandrel torchvision einops
-# Runs the GPU's kernels in its interpreter and compiles them, where there is no GPU. A torch for CUDA brings its own.
-KERNELS := triton==3.8.0
+# Everything comes from the lock files, checked by its hash, and no package runs code to be installed.
+INSTALL := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
+# torch's build for the CPU where a source of pip has it, else what the index has; TORCH=cuda: the latter at once.
+TORCH := cpu
 
 # The environment. Some Debians ship Python without ensurepip: then the package that has it is asked for.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Easel needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); $(ROOT) apt-get update -qq; $(ROOT) apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
-	@$(PIP) install --quiet --upgrade 'pip>=25.1'
 
-$(VENV)/.product: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet --constraint constraints.txt --editable .
+LOCKED := $(addprefix requirements/,product.txt torch.txt torch-cpu.txt)
+$(VENV)/.product: pyproject.toml $(LOCKED) | $(BIN)/python
+	@{ [ $(TORCH) = cpu ] && $(INSTALL) -r requirements/torch-cpu.txt 2>/dev/null; } || $(INSTALL) -r requirements/torch.txt
+	$(INSTALL) -r requirements/product.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
-$(VENV)/.development: $(VENV)/.product
-	$(PIP) install --quiet --constraint constraints.txt --group test
-	$(PIP) install --quiet --no-deps $(REFERENCE)
-	$(PIP) install --quiet --no-deps --upgrade --constraint constraints.txt --target $(VENV)/upscale $(UPSCALE)
-	$(PIP) install --quiet --no-deps --upgrade --target $(VENV)/triton $(KERNELS)
+BESIDE := $(addprefix requirements/,development.txt reference.txt upscale.txt kernels.txt)
+$(VENV)/.development: $(VENV)/.product $(BESIDE)
+	$(INSTALL) -r requirements/development.txt -r requirements/reference.txt
+	$(INSTALL) --upgrade --target $(VENV)/upscale -r requirements/upscale.txt
+	$(INSTALL) --upgrade --target $(VENV)/triton -r requirements/kernels.txt
+	@touch $@
+
+$(VENV)/.tools: requirements/tools.txt | $(BIN)/python
+	@$(INSTALL) --upgrade --target $(VENV)/tools -r requirements/tools.txt
 	@touch $@
 
 # The page is tested in the system's Chromium; nothing is downloaded from elsewhere.
