@@ -1,4 +1,4 @@
-"""The command line: `easel run | demo | imagine | check | models | bench | train`.
+"""The command line: `easel run | demo | imagine | check | backup | restore | models | …`.
 
 Promises the exit codes of `bot.exits` and a sentence for every expected fault. Imports what a
 command needs when it is called, so that `easel --help` is quick.
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from bot.backups_cli import backup, restore
 from bot.bench_cli import bench
 from bot.exits import CONFIG, Exit
 from bot.models_cli import models
@@ -25,6 +26,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(backup)
+app.command()(restore)
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")

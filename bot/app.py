@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bot import texts_discord
+from bot.care import Care
 from bot.client import EaselClient
 from bot.config import Config
 from bot.engine_port import EnginePort
@@ -22,7 +23,8 @@ from bot.halts import Halt, Halts
 from bot.health import Lag, LagMeter, Metrics
 from bot.intake import Intake
 from bot.language import speaking
-from bot.loading import look_again
+from bot.liveness import Liveness, Notifier
+from bot.loading import environment, look_again
 from bot.poster import CrashPoint, Poster, no_crash
 from bot.queue import FairQueue
 from bot.services import Services
@@ -32,6 +34,7 @@ from diffusion import EngineDeadError, ModelInfo, Params, ParamsError
 from storage import JobState, StorageError, Store
 
 STOP_SECONDS: Final = 5.0
+HURRY_SECONDS: Final = 0.5
 GAUGE_SECONDS: Final = 5.0
 REMEMBERED: Final = 200
 
@@ -58,6 +61,8 @@ class App:
         self._dead: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
+        self._stop_seconds = STOP_SECONDS
+        self._patience: asyncio.Timeout | None = None
         self._gauges: asyncio.Task[None] | None = None
         self._last_words: set[asyncio.Task[None]] = set()
         self.metrics = Metrics()
@@ -67,6 +72,13 @@ class App:
         )
         self.services = self._compose()
         self.client.services = self.services
+        self._liveness = Liveness(
+            client=self.client,
+            meter=self._meter,
+            settings=self._settings,
+            alive=lambda: self._dead is None or not self._dead.done(),
+            notify=Notifier(environment()),
+        )
 
     def _compose(self) -> Services:
         talk = Talk(self.client, self.client.governor)
@@ -126,7 +138,8 @@ class App:
         self._meter.start()
         self.metrics.watch_lag(self._meter)
         if self._config.monitoring.port:
-            self.metrics.serve(self._config.monitoring.port)
+            self.metrics.serve(self._config.monitoring.port, self._liveness.look)
+        self._liveness.start()
         self._gauges = asyncio.create_task(self._count(), name="gauges")
         return self
 
@@ -192,15 +205,24 @@ class App:
             self._stopping = asyncio.create_task(self._stop(), name="stop")
         await asyncio.shield(self._stopping)
 
+    def hurry(self) -> None:
+        """End a stop that is under way within a moment: messages that are not sent stay unsent."""
+        self._stop_seconds = HURRY_SECONDS
+        if self._patience is not None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + HURRY_SECONDS)
+
     async def _stop(self) -> None:
         died = self._dead is not None and self._dead.done()
         log.info("stopping")
+        await self._liveness.stop()
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds) as self._patience:
                 await self.services.worker.stop(tell=not died)
                 await self.services.poster.stop()
         except TimeoutError:
             log.warning("some messages could not be sent in time; the next start goes on with them")
+        finally:
+            self._patience = None
         if not died:
             await self._mark_clean()
         for task in (self._gauges, *self._last_words):
@@ -228,13 +250,17 @@ class App:
             services.poster.submit(job, look_first=True)
         for job in left.to_post:
             services.poster.submit(job)
-        for job in left.queued:
+        services.worker.run_alone(job.id for job in left.queued if job.crashes)
+        # The fewer deaths a job has seen, the sooner it runs: one innocent more that gets through.
+        for job in sorted(left.queued, key=lambda job: job.crashes):
             services.intake.put(job)
         for job in left.poisoned:
             log.error("job %s stopped the bot again and again and is given up", job.id)
             with speaking(job.locale):
                 told = texts_discord.ended(job, texts_discord.failure("poison", job))
             self._later(services.poster.tell(job, told))
+        self._later(services.remover.run())
+        self._later(Care(store=self._store, settings=self._settings).run())
         for job in await self._store.history(states={JobState.POSTED}, limit=REMEMBERED):
             with suppress(ParamsError):
                 work = work_of(Params.from_json(job.params))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.applied import differences, last_applied
+from bot.backups_cli import newest_told
 from bot.config import Config
 from bot.exits import Exit
 from bot.loading import describe_models, load_engine, read_config, read_token
@@ -40,6 +41,7 @@ async def check(path: Path, environment: Mapping[str, str]) -> list[Finding]:
         ("models", lambda: _models(config)),
         ("device", lambda: _device(config)),
         ("database", lambda: _database(config)),
+        ("backups", lambda: asyncio.to_thread(newest_told, config.storage)),
     )
     for subject, look in parts:
         try:
@@ -97,4 +99,7 @@ async def _database(config: Config) -> str:
             f"{config.storage.folder} has {free:.1f} GiB free, below [storage] min_free_gib, which "
             f"is {config.storage.min_free_gib:g}: new jobs would be refused. Free some space."
         )
-    return f"{config.storage.folder} opens, {jobs} jobs in it, {free:.0f} GiB free"
+    return (
+        f"{config.storage.folder} opens and is sound: {jobs} jobs with their seals intact, "
+        f"{free:.0f} GiB free"
+    )

@@ -266,6 +266,10 @@ class StorageConfig(Section):
 
     folder: Annotated[Folder, Restart()] = Path("data")
     min_free_gib: Annotated[float, Field(ge=0, le=100_000)] = 1.0
+    keep_days: Annotated[float, Field(ge=0, le=36_500)] = 90.0
+    backup_hours: Annotated[float, Field(ge=0, le=24)] = 1.0
+    backup_keep: Annotated[int, Field(ge=1, le=1000)] = 24
+    backup_folder: OptionalFile = None
 
 
 class DeliveryConfig(Section):

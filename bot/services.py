@@ -13,7 +13,9 @@ from bot.engine_port import EnginePort
 from bot.halts import Halts
 from bot.health import LagMeter, Metrics
 from bot.poster import Poster
+from bot.presses.repeated import Repeated
 from bot.queue import FairQueue
+from bot.removing import Remover
 from bot.talk import Talk
 from bot.worker import Worker
 from diffusion import ModelInfo
@@ -46,6 +48,13 @@ class Services:
     # Held while somebody has a picture painted again to compare it: one at a time.
     repainting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started: float = field(default_factory=time.monotonic)
+    remover: Remover = field(init=False)
+    # Which presses came twice.
+    repeated: Repeated = field(default_factory=Repeated)
+
+    def __post_init__(self) -> None:
+        """Make what works with all of the others."""
+        self.remover = Remover(self)
 
 
 class HasServices(Protocol):

@@ -2,7 +2,8 @@
 
 All writes go through one connection, one transaction at a time, each opened with BEGIN IMMEDIATE so
 that what it reads stays true until it commits; the same connection also carries the write-ahead log
-back into the database. Readers are separate and cannot write. A transaction that has begun runs to
+back into the database. Each is counted, in the database and by a witness beside it. Readers are
+separate and cannot write. A transaction that has begun runs to
 its end even when the coroutine that asked for it is cancelled: it is in the table or it is not.
 """
 
@@ -14,7 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy import URL, Connection, Engine, event, select
+from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -23,6 +25,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import StoreBusy, StoreClosed
 from storage.failures import damaged, is_busy, translate
+from storage.ids import new_job_id
+from storage.tables import fact
+from storage.witness import COUNT, STORE, Mark, Witness
 
 T = TypeVar("T")
 
@@ -43,9 +48,11 @@ _EMPTY_LOG: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 class Database:
     """An open database file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, witness: Witness | None = None) -> None:
         """Make the engines; connections open when first used."""
         self._path = path
+        self._witness = witness
+        self._store: str | None = None
         self._writer = _async_engine(path, size=1)
         self._readers = _async_engine(path, size=READERS)
         set_pragmas(self._writer.sync_engine, PRAGMAS)
@@ -80,6 +87,18 @@ class Database:
         if not task.cancelled():
             task.exception()
 
+    async def count_along(self) -> None:
+        """Let the witness hear of every transaction from this one on."""
+
+        async def name(connection: AsyncConnection) -> str:
+            statement = insert(fact).values(name=STORE, value=new_job_id())
+            await connection.execute(statement.on_conflict_do_nothing())
+            found = await connection.execute(select(fact.c.value).where(fact.c.name == STORE))
+            return str(found.scalar_one())
+
+        self._store = await self.write(name)
+        await self.write(_nothing)
+
     async def empty_log(self) -> bool:
         """Carry the write-ahead log into the file and cut it to nothing; False if readers held it.
 
@@ -103,7 +122,10 @@ class Database:
             for _ in range(BUSY_ATTEMPTS):
                 try:
                     async with self._writer.begin() as connection:
-                        return await work(connection)
+                        result = await work(connection)
+                        commits = await self._count(connection)
+                    self._note(commits)
+                    return result
                 except DBAPIError as error:
                     if not is_busy(error):
                         raise translate(error, self._path) from error
@@ -113,6 +135,15 @@ class Database:
                 f"another program has been writing to {self._path} for "
                 f"{BUSY_ATTEMPTS * BUSY_TIMEOUT_S} seconds; nothing was changed"
             )
+
+    async def _count(self, connection: AsyncConnection) -> int:
+        if self._witness is None or self._store is None:
+            return 0
+        return int((await connection.exec_driver_sql(COUNT)).scalar_one())
+
+    def _note(self, commits: int) -> None:
+        if self._witness is not None and self._store is not None and commits:
+            self._witness.note(Mark(store=self._store, commits=commits))
 
     async def _empty_log(self) -> bool:
         try:
@@ -134,6 +165,10 @@ class Database:
             raise damaged(self._path) from error
         except PoolTimeout as error:
             raise StoreBusy(f"all {READERS} readers of {self._path} are taken") from error
+
+
+async def _nothing(_connection: AsyncConnection) -> None:
+    """Stand for work where only the count is wanted."""
 
 
 def database_url(path: Path, *, driver: str) -> URL:

@@ -95,7 +95,8 @@ class Forgotten:
     """What was forgotten of a person, counted.
 
     `cancelled` names the jobs that were stopped, whose work the caller should drop, `unfinished`
-    those that are just being posted: forget once more when they have ended.
+    those that are just being posted: forget once more when they have ended. `messages` are channel
+    and id of those that showed the jobs, to be deleted by the caller.
     """
 
     jobs: int
@@ -108,6 +109,7 @@ class Forgotten:
     reports: int
     cancelled: tuple[str, ...]
     unfinished: tuple[str, ...]
+    messages: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

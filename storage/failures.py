@@ -18,6 +18,9 @@ from storage.errors import StorageError, StoreBusy, StoreDamaged, StoreFull
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+WAY_OUT: Final = (
+    "`easel restore` puts the newest backup in its place and keeps this file beside it."
+)
 _KEPT: Final = "Everything stored before is still there; free some room and try again."
 
 
@@ -45,9 +48,7 @@ def translate(error: DBAPIError, path: Path) -> StorageError:
 
 def damaged(path: Path) -> StoreDamaged:
     """Return the error for a file that SQLite cannot make sense of."""
-    return StoreDamaged(
-        f"{path} is damaged. It was left as it is; move it aside and restore a backup."
-    )
+    return StoreDamaged(f"{path} is damaged. It was left as it is; {WAY_OUT}")
 
 
 def translate_os(error: OSError, path: Path) -> StorageError:

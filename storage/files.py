@@ -77,16 +77,19 @@ class PictureFiles:
                 (self._folder / shard / name).unlink()
 
     def sweep(self, keep: Set[str]) -> int:
-        """Remove half-written files and pictures that no row names; return how many went."""
-        removed = 0
+        """Remove half-written files and pictures that no row names; return how many went.
+
+        While a picture that a row names is missing, none goes: it is not sure then that rows and
+        files belong together, and one of these may be the one that a damaged row meant.
+        """
+        removed, stored = 0, set(self.stored())
         for entry in self._arriving.iterdir():
             if entry.is_file():
                 entry.unlink()
                 removed += 1
-        for name in self.stored():
-            if name not in keep:
-                self.path(name).unlink()
-                removed += 1
+        for name in stored - keep if keep <= stored else ():
+            self.path(name).unlink()
+            removed += 1
         return removed
 
     def stored(self) -> Iterable[str]:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import forgetting, people, posting, retention
+from storage import backups, expiring, forgetting, oblivion, people, posting, retention
 from storage.database import Database
 from storage.entries import Forgotten
 from storage.errors import InvalidEntry
@@ -132,18 +132,42 @@ class Keeping:
             await self.in_thread(partial(self.files.remove, unneeded - arrivals))
             return job
 
-    async def forget(self, user_id: int) -> Forgotten:
+    async def forget(self, user_id: int, until: int | None) -> Forgotten:
         """Forget a person: the rows, the files, and what the log still has of them."""
         async with self._turn:
+            await self.in_thread(partial(oblivion.note, self._folder, user_id, now=self._clock()))
             arrivals = frozenset(self._expected)
             forgotten, unneeded = await self._database.write(
-                partial(forgetting.forget, user_id=user_id, now=self._clock())
+                partial(forgetting.forget, user_id=user_id, now=self._clock(), until=until)
             )
             await self.in_thread(partial(self.files.remove, unneeded - arrivals))
         for _ in range(_LOG_ATTEMPTS):
             if await self._database.empty_log():
                 break
         return forgotten
+
+    async def expire(self, older_than: timedelta, limit: int) -> int:
+        """Empty some old jobs; at the end of them, what the log still has of any."""
+        now = self._clock()
+        async with self._turn:
+            arrivals = frozenset(self._expected)
+            gone, unneeded = await self._database.write(
+                partial(expiring.expire, before=now - older_than, limit=limit, now=now)
+            )
+            await self.in_thread(partial(self.files.remove, unneeded - arrivals))
+        if gone < limit:
+            await self._database.empty_log()
+        return gone
+
+    async def prune_backups(self, folder: Path, *, keep: int, spare_newest: bool) -> None:
+        """Remove old backups, and then the names of those whom no backup remembers any more."""
+        now = self._clock()
+        prune = partial(backups.prune, folder, keep=keep, now=now, spare_newest=spare_newest)
+        await self.in_thread(prune)
+        async with self._turn:
+            left = await self.in_thread(partial(backups.found, folder))
+            oldest = min((backup.made_at for backup in left), default=now)
+            await self.in_thread(partial(oblivion.prune, self._folder, before=oldest))
 
     async def _drop_overdue(self) -> None:
         overdue = {

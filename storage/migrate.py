@@ -21,17 +21,18 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
 from storage.database import PRAGMAS, begin_immediately, database_url, set_pragmas
-from storage.errors import StorageError, StoreDamaged
+from storage.errors import StorageError
 from storage.failures import damaged, translate
+from storage.soundness import check_age, check_columns, examine
+from storage.witness import Mark
 
 SCRIPTS: Final = Path(__file__).parent / "migrations"
-_FULL_CHECK_BYTES: Final = 64 * 2**20
 # Alembic hands its settings to the scripts through globals of its own.
 _ALEMBIC_TURN: Final = threading.Lock()
 
 
-def prepare_database(path: Path) -> None:
-    """Check the file, set it up, and run the missing migrations."""
+def prepare_database(path: Path, seen: Mark | None = None) -> None:
+    """Check the file, also against what the witness saw, and run the missing migrations."""
     engine = create_engine(
         database_url(path, driver="sqlite"),
         poolclass=NullPool,
@@ -42,7 +43,10 @@ def prepare_database(path: Path) -> None:
     begin_immediately(engine)
     try:
         if not is_new(path):
-            _check(engine, path)
+            sound = examine(path)
+            check_age(sound, seen, path)
+            if sound.revision == ScriptDirectory(str(SCRIPTS)).get_current_head():
+                check_columns(path)
         _use_write_ahead_log(engine, path)
         with engine.begin() as connection:
             migrate(connection)
@@ -79,18 +83,6 @@ def schema_revisions(connection: Connection) -> tuple[str | None, str | None]:
     scripts = ScriptDirectory(str(SCRIPTS))
     current = MigrationContext.configure(connection).get_current_revision()
     return current, scripts.get_current_head()
-
-
-def _check(engine: Engine, path: Path) -> None:
-    # Only the full check compares the indexes with the rows, so it is used while it is cheap.
-    check = "integrity_check" if path.stat().st_size <= _FULL_CHECK_BYTES else "quick_check"
-    with engine.connect() as connection:
-        findings = connection.exec_driver_sql(f"PRAGMA {check}(3)").scalars().all()
-    if findings != ["ok"]:
-        raise StoreDamaged(
-            f"{path} is damaged: {'; '.join(findings)}. It was left as it is; move it aside and "
-            "restore a backup."
-        )
 
 
 def _use_write_ahead_log(engine: Engine, path: Path) -> None:

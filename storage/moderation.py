@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, RowMapping, Table, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.aftermath import seconds_spent
 from storage.entries import (
     LONGEST_KEY,
     LONGEST_REASON,
@@ -174,7 +175,8 @@ async def device_seconds(
     )
     if guild_id is not None:
         statement = statement.where(job_table.c.guild_id == guild_id)
-    return float((await connection.execute(statement)).scalar_one())
+    kept = float((await connection.execute(statement)).scalar_one())
+    return kept + await seconds_spent(connection, requester_id, since=since, guild_id=guild_id)
 
 
 def new_report(

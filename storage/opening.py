@@ -15,7 +15,13 @@ from storage.errors import StorageError, StoreDamaged
 from storage.failures import translate_os
 from storage.files import PictureFiles
 from storage.lock import InstanceLock
+from storage.witness import Witness
 
+# The names of what lies in a store's folder.
+DATABASE: Final = "easel.db"
+LOCK: Final = "easel.lock"
+WITNESS: Final = "easel.witness"
+PICTURES: Final = "pictures"
 # The first with UPDATE … RETURNING.
 _OLDEST_SQLITE: Final = (3, 35, 0)
 
@@ -29,7 +35,7 @@ def open_folder(folder: Path) -> InstanceLock:
         )
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = InstanceLock(folder / "easel.lock")
+        lock = InstanceLock(folder / LOCK)
     except OSError as error:
         raise translate_os(error, folder) from error
     try:
@@ -47,13 +53,14 @@ def _prepare(folder: Path) -> None:
     # Alembic is needed for a moment at start only; importing it here keeps `import storage` quick.
     from storage.migrate import is_new, prepare_database
 
-    path = folder / "easel.db"
-    files = PictureFiles(folder / "pictures")
+    path = folder / DATABASE
+    files = PictureFiles(folder / PICTURES)
+    seen = Witness(folder / WITNESS).read()
     # An empty database beside pictures is a lost database, and sweeping would lose the rest.
-    if is_new(path) and next(iter(files.stored()), None) is not None:
+    if is_new(path) and (seen or next(iter(files.stored()), None) is not None):
         raise StoreDamaged(
-            f"{path} is missing or empty, but {folder / 'pictures'} holds pictures. Restore the "
-            "database from a backup, or move the pictures away to begin anew."
+            f"{path} is missing or empty, but {folder} was in use before. `easel restore` brings "
+            "the newest backup back; to begin anew, give Easel an empty folder."
         )
-    prepare_database(path)
+    prepare_database(path, seen)
     files.prepare()

@@ -53,7 +53,9 @@ async def begin_post(connection: AsyncConnection, job: Job, *, now: datetime) ->
     if job.state is JobState.POSTING:
         return await amend(connection, job, {})
     moment = to_micros(now)
-    values = {"post_nonce": job.id, "post_started_at": moment, "post_nonce_at": moment}
+    # A restored backup has noted since when it may have been posted already; that must stay.
+    started = moment if job.post_started_at is None else to_micros(job.post_started_at)
+    values = {"post_nonce": job.id, "post_started_at": started, "post_nonce_at": moment}
     return await move(connection, job, JobState.POSTING, values)
 
 

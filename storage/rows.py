@@ -73,7 +73,7 @@ def read_job(row: RowMapping) -> Job:
     if checksum(row) != row["checksum"]:
         raise StoreDamaged(
             f"job {row['id']!r} (row {row['seq']}) is not what was written: its checksum does not "
-            "fit. Stop the bot and restore the database from a backup."
+            "fit. Stop Easel and run `easel restore`, which brings the newest backup back."
         )
     values = {name: row[name] for name in _JOB_FIELDS}
     values["kind"] = _member(JobKind, row, "kind")

@@ -9,22 +9,35 @@ no settings, and starts nothing by itself.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from storage import changes, forgetting, history, moderation, people, posting, queue, recovery
+from storage import (
+    backups,
+    changes,
+    forgetting,
+    history,
+    moderation,
+    people,
+    posting,
+    queue,
+    recovery,
+)
+from storage.aftermath import Aftermath
+from storage.backups import Backup
 from storage.database import Database
 from storage.entries import Ban, Export, Favourite, Forgotten, Note, Report, Scope
 from storage.errors import InvalidJob, StorageError
 from storage.files import free_bytes
 from storage.keeping import Keeping, check_file
 from storage.lock import InstanceLock
-from storage.opening import open_folder
+from storage.opening import DATABASE, WITNESS, open_folder
 from storage.records import (
     LARGEST_ID,
     OPEN_STATES,
@@ -37,6 +50,7 @@ from storage.records import (
     Picture,
     Recovered,
 )
+from storage.witness import Witness
 
 _PAGE: Final = 1000
 
@@ -56,9 +70,12 @@ class Store:
         self._folder = folder.absolute()
         self._lock = lock
         self._clock = clock
-        self._database = Database(self._folder / "easel.db")
+        self._witness = Witness(self._folder / WITNESS)
+        self._database = Database(self._folder / DATABASE, self._witness)
         self._keeping = Keeping(self._folder, database=self._database, clock=clock)
         self._recovered = False
+        self._closing = threading.Event()
+        self.aftermath = Aftermath(self._database)
 
     @classmethod
     async def open(cls, folder: Path, *, clock: Callable[[], datetime] = utc_now) -> Self:
@@ -71,6 +88,7 @@ class Store:
             raise
         store = cls(folder, lock=lock, clock=clock)
         try:
+            await store._database.count_along()
             await store._keeping.sweep()
         except BaseException:
             await store.close()
@@ -84,10 +102,12 @@ class Store:
 
     async def close(self) -> None:
         """Finish what has begun and give the folder back; harmless when done twice."""
+        self._closing.set()
         try:
             await self._database.close()
         finally:
             self._keeping.close()
+            self._witness.close()
             self._lock.release()
 
     async def __aenter__(self) -> Self:
@@ -221,6 +241,26 @@ class Store:
         """Leave word for the next start that this process stopped on purpose."""
         await self._database.write(recovery.mark_clean_stop)
 
+    async def back_up(self, folder: Path) -> Backup:
+        """Write a backup of the database into a folder, while everything goes on."""
+        write = partial(
+            backups.write,
+            self._folder / DATABASE,
+            folder,
+            now=self._clock(),
+            is_stopping=self._closing.is_set,
+        )
+        return await self._database.finish(asyncio.to_thread(write))
+
+    async def prune_backups(self, folder: Path, *, keep: int, spare_newest: bool = True) -> None:
+        """Remove the backups in a folder beyond a number, and those older than a day.
+
+        The newest stays where it is spared, for it may be the only one.
+        """
+        await self._database.finish(
+            self._keeping.prune_backups(folder, keep=keep, spare_newest=spare_newest)
+        )
+
     async def free_bytes(self) -> int:
         """Return how much room the store's disk has left."""
         return await self._database.finish(
@@ -300,6 +340,13 @@ class Store:
         """Remove an ended job's pictures and mark it deleted; None if it is unknown."""
         return await self._database.finish(self._keeping.delete_pictures(job_id))
 
+    async def expire(self, *, older_than: timedelta, limit: int = 50) -> int:
+        """Empty some ended jobs of this age, as /forget-me would; return how many: 0 at the end.
+
+        What somebody marked as a favourite stays, whole.
+        """
+        return await self._database.finish(self._keeping.expire(older_than, limit))
+
     async def keep_file(self, data: bytes) -> str:
         """Keep an upload and return its hash; it stays if a job names it within a day."""
         check_file("the file", data)
@@ -377,9 +424,12 @@ class Store:
             partial(people.favourite_count, job_id=job_id, index=index)
         )
 
-    async def forget(self, user_id: int) -> Forgotten:
-        """Forget a person: their words, pictures and settings, on the disk too."""
-        return await self._database.finish(self._keeping.forget(user_id))
+    async def forget(self, user_id: int, *, until: int | None = None) -> Forgotten:
+        """Forget a person: their words, pictures and settings, on the disk too.
+
+        `until` is what `aftermath.unfinished` says of them, where an earlier run began with it.
+        """
+        return await self._database.finish(self._keeping.forget(user_id, until))
 
     async def export(self, user_id: int) -> Export:
         """Return everything that is known of a person."""

@@ -28,7 +28,7 @@ async def found(path: Path, token: str | None = TOKEN) -> dict[str, Finding]:
 
 async def test_everything_is_there(tmp_path: Path) -> None:
     findings = await found(settings(tmp_path))
-    assert list(findings) == ["config", "token", "models", "device", "database"]
+    assert list(findings) == ["config", "token", "models", "device", "database", "backups"]
     assert all(each.good for each in findings.values()), findings
     assert "emoji" in findings["models"].text
     assert "CPU" in findings["device"].text
@@ -80,7 +80,7 @@ def test_the_command_says_it_line_by_line_and_with_its_code(tmp_path: Path) -> N
     path = settings(tmp_path)
     good = CliRunner().invoke(app, ["check", "--config", str(path)], env={"DISCORD_TOKEN": TOKEN})
     assert good.exit_code == 0
-    assert good.stdout.count("ok  ") == 5
+    assert good.stdout.count("ok  ") == 6
     bad = CliRunner().invoke(app, ["check", "--config", str(path)], env={"DISCORD_TOKEN": None})
     assert bad.exit_code == 78
     assert "FAIL token" in bad.stdout

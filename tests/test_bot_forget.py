@@ -12,7 +12,7 @@ from bot.commands.my_data import _pack
 from bot.playground import MessageRecord
 from storage import JobState, Scope, StoreDamaged
 from tests.asking import attach, press, use
-from tests.bot_room import QUICK, Room, job_id, open_room
+from tests.bot_room import QUICK, Room, job_id, open_room, results
 
 
 @pytest.fixture
@@ -50,7 +50,11 @@ async def test_everything_of_mine_goes_and_nothing_of_others(room: Room) -> None
         assert varied.deleted_at is None
         export = await store.export(alice)
         assert not (export.macros or export.preferences or export.favourites or export.pictures)
-        assert all(job.prompt == "" and job.deleted_at is not None for job in export.jobs)
+        assert not export.jobs
+        left = await store.job(job_id(mine))
+        assert left is not None
+        assert (left.prompt, left.requester_id) == ("", 0)
+        assert left.deleted_at is not None
         assert "No pictures" in (await use(room, "alice", "history")).content
         # Bob's own, made from hers, is whole.
         await room.result_of(await room.press("bob", varied, "upscale", 1))
@@ -109,21 +113,22 @@ async def test_what_is_just_being_sent_is_forgotten_when_it_has_arrived(room: Ro
         held = store.forget
         first = True
 
-        async def at_the_wrong_moment(user_id: int) -> object:
+        async def at_the_wrong_moment(user_id: int, *, until: int | None = None) -> object:
             nonlocal first
             if first:
                 first = False
                 gate.open.set()
                 while (await store.counts()).running != 0:
                     pass
-            return await held(user_id)
+            return await held(user_id, until=until)
 
         store.forget = at_the_wrong_moment  # type: ignore[method-assign,assignment]
         await press(room, "alice", asked, "v1:forget:yes")
         await room.find(lambda _: asked if "Nothing is kept" in asked.content else None)
         export = await store.export(alice)
-        assert all(job.prompt == "" for job in export.jobs)
-        assert not export.pictures
+        assert not (export.jobs or export.pictures)
+        assert all(each.deleted_at is not None for each in results(room.pg.ledger))
+        assert await store.aftermath.unfinished() == {}
 
 
 async def unpacked(room: Room, message: MessageRecord) -> tuple[dict[str, object], list[str]]:

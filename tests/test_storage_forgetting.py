@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,8 +113,10 @@ async def test_what_went_is_counted_and_what_is_left_is_empty(store: Store, tmp_
         reports=0,
         cancelled=(),
         unfinished=(),
+        messages=((12, 90_000), (12, 90_001), (12, 90_002)),
     )
-    for job in jobs:
+    midnight = Clock().now.replace(hour=0, minute=0, second=0, microsecond=0)
+    for number, job in enumerate(jobs, start=1):
         left = await store.job(job.id)
         assert left == replace(
             job,
@@ -121,7 +124,19 @@ async def test_what_went_is_counted_and_what_is_left_is_empty(store: Store, tmp_
             params='{"prompt":""}',
             details="{}",
             error_text=None,
-            deleted_at=Clock().now,
+            requester_id=0,
+            channel_id=0,
+            interaction_id=2**63 - 1 - number,
+            locale="en-US",
+            post_message_id=None,
+            post_nonce=None,
+            post_started_at=None,
+            post_nonce_at=None,
+            claimed_at=None,
+            created_at=midnight,
+            rendered_at=job.rendered_at and midnight,
+            posted_at=job.posted_at and midnight,
+            deleted_at=midnight,
         )
     assert await store.history(requester_id=HER) == []
     assert await store.preferences(Scope.USER, HER) == await store.macros(HER) == {}
@@ -130,14 +145,89 @@ async def test_what_went_is_counted_and_what_is_left_is_empty(store: Store, tmp_
     assert {value or 0 for value in asdict(await store.forget(HER)).values()} == {0}
 
 
-async def test_the_time_she_used_still_counts(store: Store) -> None:
+async def test_the_time_she_used_today_counts_until_the_day_ends(tmp_path: Path) -> None:
+    clock = Clock()
+    async with await Store.open(tmp_path, clock=clock) as store:
+        clock.advance(-86_400)
+        await post(store, hers(30))
+        clock.advance(86_400)
+        jobs = await leave_everything(store)
+        today = clock.now.replace(hour=0, minute=0)
+        await store.set_quota(11, HER, 60)
+        await store.ban(11, HER, until=None, reason="spam", by=5)
+        await store.forget(HER)
+        assert await store.device_seconds(HER, since=today) == 4.5
+        assert await store.device_seconds(HER, since=today, guild_id=11) == 4.5
+        assert await store.device_seconds(HER, since=today, guild_id=99) == 0
+        assert await store.quota_of(11, HER) == 60
+        assert await store.ban_of(11, HER) is not None
+        # What she uses from then on is added, and a second forgetting changes nothing.
+        await post(store, hers(40))
+        assert await store.device_seconds(HER, since=today) == 6
+        await store.forget(HER)
+        assert await store.device_seconds(HER, since=today) == 6
+        await store.aftermath.end_day(clock.now)
+        assert await store.device_seconds(HER, since=today) == 6
+        clock.advance(86_400)
+        assert await store.device_seconds(HER, since=today.replace(day=2)) == 0
+        await store.aftermath.end_day(clock.now)
+        assert sql(tmp_path, "SELECT name FROM fact WHERE name LIKE 'spent:%'") == []
+        assert len(jobs) == 4
+
+
+async def test_no_row_says_whose_it_was(store: Store, tmp_path: Path) -> None:
     jobs = await leave_everything(store)
-    await store.set_quota(11, HER, 60)
-    await store.ban(11, HER, until=None, reason="spam", by=5)
+    his = await post(store, new_job(50, requester_id=HIM))
+    report = await store.add_report(
+        job_id=his.id, index=0, guild_id=11, reporter_id=HER, reason="ugly"
+    )
+    await store.settle_report(report.id, by=HER, verdict="keep")
+    await store.ban(11, 99, until=None, reason="spam", by=HER)
     await store.forget(HER)
-    assert await store.device_seconds(HER, since=jobs[0].created_at) == 4.5
-    assert await store.quota_of(11, HER) == 60
-    assert await store.ban_of(11, HER) is not None
+    for table, column in (
+        ("job", "requester_id"),
+        ("note", "user_id"),
+        ("macro", "user_id"),
+        ("favourite", "user_id"),
+        ("preference", "scope_id"),
+        ("report", "reporter_id"),
+        ("report", "settled_by"),
+        ("ban", "banned_by"),
+    ):
+        found = sql(tmp_path, f"SELECT * FROM {table} WHERE {column} = {HER}")  # noqa: S608
+        assert found == [], (table, column)
+    # Nor do rows say that they were one person's: neither by a moment nor by an interaction.
+    own = ",".join(f"'{job.id}'" for job in jobs)
+    columns = "created_at, deleted_at, channel_id, interaction_id"
+    rows: list[Any] = sql(tmp_path, f"SELECT {columns} FROM job WHERE id IN ({own})")  # noqa: S608
+    assert len({interaction for *_, interaction in rows}) == len(jobs)
+    day = 86_400_000_000
+    assert all(created % day == deleted % day == place == 0 for created, deleted, place, _ in rows)
+    assert (await store.reports(11, open_only=False))[0].settled_at is not None
+
+
+async def test_what_could_not_be_done_at_once_is_written_down(store: Store) -> None:
+    posting = await store.claim((await store.enqueue(hers(3))).job.id)
+    assert posting is not None
+    posting = await store.begin_post(
+        await store.rendered(posting, [new_picture(0)], device_seconds=1)
+    )
+    old = await post(store, hers(1))
+    await store.forget(HER)
+    (until,) = (await store.aftermath.unfinished()).values()
+    assert await store.aftermath.messages() == [(12, old.post_message_id)]
+    # What she asks for after that, and what she keeps, is not what was to be forgotten.
+    later = await post(store, hers(9))
+    await store.set_macro(HER, "new", "--ar 3:2")
+    await store.posted(posting, message_id=5)
+    second = await store.forget(HER, until=until)
+    assert (second.jobs, second.unfinished, second.messages) == (1, (), ((12, 5),))
+    assert await store.aftermath.unfinished() == {}
+    assert await store.job(later.id) == later
+    assert await store.macros(HER) == {"new": "--ar 3:2"}
+    assert sorted(await store.aftermath.messages()) == [(12, 5), (12, 90_001)]
+    await store.aftermath.settled([5, 90_001])
+    assert await store.aftermath.messages() == []
 
 
 async def test_what_others_made_of_hers_goes_on(store: Store, tmp_path: Path) -> None:
@@ -205,7 +295,7 @@ async def test_reports_keep_no_text(store: Store) -> None:
     assert (await store.forget(HER)).reports == 2
     assert await store.reports(11) == [
         replace(about_her, reason=""),
-        replace(by_her, reason=""),
+        replace(by_her, reason="", reporter_id=0),
         apart,
     ]
 
@@ -228,9 +318,10 @@ async def test_hundreds_of_jobs_go_at_once_and_all_of_them(store: Store) -> None
     forgotten = await store.forget(HER)
     assert len(forgotten.cancelled) == forgotten.jobs == 600
     assert await store.check() == 600
-    exported = await store.export(HER)
-    assert {job.prompt for job in exported.jobs} == {""}
-    assert {job.state for job in exported.jobs} == {JobState.CANCELLED} <= FINAL_STATES
+    assert (await store.export(HER)).jobs == ()
+    left = [await store.job(job_id) for job_id in forgotten.cancelled]
+    assert {job and job.prompt for job in left} == {""}
+    assert {job and job.state for job in left} == {JobState.CANCELLED} <= FINAL_STATES
 
 
 async def test_a_damaged_job_stops_the_forgetting_before_anything_went(
