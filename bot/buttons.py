@@ -14,7 +14,16 @@ from typing import Any, Final, Self
 
 import discord
 
-from bot import describing, moderation, presses_people, suggestions, texts, texts_discord, wishes
+from bot import (
+    describing,
+    moderation,
+    presses_people,
+    suggestions,
+    texts,
+    texts_discord,
+    texts_pictures,
+    wishes,
+)
 from bot.answers import say
 from bot.history_pages import turn_page
 from bot.language import speak
@@ -26,6 +35,8 @@ from bot.services import Interaction, services_of
 from storage import Job, StorageError
 
 TEMPLATE: Final = r"v\d+:.*"
+# What stands in every button up to now, and must work for ever.
+VERSION: Final = "v1"
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +73,18 @@ class Press(
 
 async def answer_press(interaction: Interaction, custom_id: str) -> None:
     """Do what a button says, or say why not."""
-    _, _, rest = custom_id.partition(":")
+    version, _, rest = custom_id.partition(":")
+    if version != VERSION:
+        await say(interaction, texts.unknown_button())
+        return
     action, _, rest = rest.partition(":")
     if action in OTHERS:
         await OTHERS[action](interaction, rest)
+        return
+    # Asked before the store is, so that who presses without end costs it nothing.
+    repeated = services_of(interaction).repeated
+    if action in wishes.FULFILLED and repeated.is_one(interaction, custom_id):
+        await say(interaction, texts_pictures.pressed_again())
         return
     job_id, _, index_text = rest.partition(":")
     job = await services_of(interaction).store.job(job_id)

@@ -1,11 +1,13 @@
 """The Discord client: commands, buttons, and staying connected; what they do lies elsewhere.
 
-Promises minimal intents, no pings but those a message asks for itself, and that no exception of a
-command goes unanswered. Knows no job and no queue.
+Promises minimal intents, no pings but those a message asks for itself, that no exception of a
+command and no press of an unknown button goes unanswered, and that a token which Discord takes back
+ends the run instead of being tried again. Knows no job and no queue.
 """
 
 import asyncio
 import logging
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
@@ -31,6 +33,8 @@ from bot.language import speak
 from bot.presses.remix import submitted
 from bot.prompting import RETYPE_ID, run_retyped
 from bot.reactions import reacted
+from bot.reconnecting import Backoff, Knocks
+from bot.strays import answer_stray
 from bot.texts_discord import not_accepted
 from bot.translator import CommandTranslator
 from storage import StorageError
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 60.0
 TOKEN_REFUSED: Final = 4004
+UNAUTHORIZED: Final = 401
 
 log = logging.getLogger(__name__)
 
@@ -75,16 +80,22 @@ class EaselClient(discord.Client):
     def __init__(self, *, status: str, guilds: tuple[int, ...]) -> None:
         # Nothing here speaks: that the voice libraries are missing is no news to an admin.
         discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False
-        self.governor = Governor()
+        # The one name by which discord.py's reconnecting finds how long to wait.
+        vars(discord.client)["ExponentialBackoff"] = Backoff
+        self.governor, self.knocks = Governor(), Knocks()
+        self._doubt = asyncio.Event()
+        trace = self.governor.trace()
+        trace.on_request_end.append(self._heard)
         super().__init__(
             intents=discord.Intents(guilds=True, guild_reactions=True, dm_reactions=True),
-            http_trace=self.governor.trace(),
+            http_trace=trace,
             allowed_mentions=discord.AllowedMentions.none(),
             activity=activity_of(status),
             max_messages=None,
             # Nothing here waits for members, so nothing has to be waited for.
             guild_ready_timeout=0.5,
         )
+        self._pace_connections()
         self._guilds_synced = guilds
         self._status = status
         self._background: list[asyncio.Task[None]] = []
@@ -109,14 +120,29 @@ class EaselClient(discord.Client):
         self.logged_in.set()
 
     async def on_interaction(self, interaction: "Interaction") -> None:
-        """Take the modals, whichever run of the bot showed them."""
+        """Take the modals, whichever run of the bot showed them, and presses that nothing knows."""
         speak(str(interaction.locale))
         data: Any = interaction.data
         modal = interaction.type is discord.InteractionType.modal_submit
-        if modal and data.get("custom_id") == RETYPE_ID:
+        if interaction.type is discord.InteractionType.component:
+            await answer_stray(interaction)
+        elif modal and data.get("custom_id") == RETYPE_ID:
             await run_retyped(interaction)
         elif modal:
             await submitted(interaction)
+
+    async def on_connect(self) -> None:
+        """Take in that Discord began a session."""
+        self.knocks.welcomed()
+
+    async def on_resumed(self) -> None:
+        """Take in that Discord goes on with a session."""
+        self.knocks.welcomed()
+
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """Keep sessions apart, as Discord wants them."""
+        del shard_id
+        await self.knocks.before_identify(initial=initial)
 
     async def on_raw_reaction_add(self, event: discord.RawReactionActionEvent) -> None:
         """Take a reaction on any message, also one from before this start."""
@@ -127,7 +153,25 @@ class EaselClient(discord.Client):
         await reacted(self.services, event, on=False)
 
     async def hold(self, token: str) -> None:
-        """Log in and stay connected until closed; a refused first connection is tried again."""
+        """Log in and stay connected until closed; a refused first connection is tried again.
+
+        Raises discord.LoginFailure when the token is wrong, and as soon as Discord takes it back.
+        """
+        tasks = [
+            asyncio.create_task(self._stay(token), name="connection"),
+            asyncio.create_task(self._watch_token(), name="token"),
+        ]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stay(self, token: str) -> None:
         pause = FIRST_PAUSE
         while not self.is_closed():
             try:
@@ -167,6 +211,44 @@ class EaselClient(discord.Client):
         else:
             self._status = status
 
+    def _pace_connections(self) -> None:
+        """Put the pauses of `bot.reconnecting` before every connection."""
+        connect = self.http.ws_connect
+
+        async def knock(url: str) -> aiohttp.ClientWebSocketResponse:
+            await self.knocks.before_connect()
+            return one_by_one(await connect(url))
+
+        vars(self.http)["ws_connect"] = knock
+
+    async def _heard(
+        self,
+        session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        answer: aiohttp.TraceRequestEndParams,
+    ) -> None:
+        """Doubt the token when a request that carried it was answered with 401."""
+        del session, context
+        if answer.response.status == UNAUTHORIZED and "Authorization" in answer.headers:
+            self._doubt.set()
+
+    async def _watch_token(self) -> None:
+        """Raise once Discord says again that it does not know the token; hang up first."""
+        # The login itself asks about the token, and says so.
+        await self.logged_in.wait()
+        while True:
+            await self._doubt.wait()
+            try:
+                await self.application_info()
+            except discord.HTTPException as error:
+                if error.status == UNAUTHORIZED:
+                    # What is under way fails now, instead of being tried again and again.
+                    await self.close()
+                    raise discord.LoginFailure("Discord took the token back.") from error
+            except (aiohttp.ClientError, OSError) as error:
+                log.info("the token could not be looked at for now: %s", error)
+            self._doubt.clear()
+
     async def _forget_session(self) -> None:
         """Close what a failed login left open, so that the next one starts afresh."""
         if self.user is None:
@@ -197,6 +279,23 @@ class EaselClient(discord.Client):
                 todo.pop(0)
             else:
                 todo.pop(0)
+
+
+def one_by_one(socket: aiohttp.ClientWebSocketResponse) -> aiohttp.ClientWebSocketResponse:
+    """Let everything else have its turn between two events of the gateway.
+
+    A burst lies in aiohttp's buffer whole, and discord.py takes it out without a pause: a thousand
+    presses held up every answer, and the heartbeat, for seconds.
+    """
+    receive = socket.receive
+
+    async def received(timeout: float | None = None) -> aiohttp.WSMessage:  # noqa: ASYNC109
+        message = await receive(timeout)
+        await asyncio.sleep(0)
+        return message
+
+    vars(socket)["receive"] = received
+    return socket
 
 
 def end_of(error: discord.PrivilegedIntentsRequired | discord.ConnectionClosed) -> Exception:

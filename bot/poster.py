@@ -86,6 +86,8 @@ class Poster:
         """Post a job in the background; `look_first` when an earlier run may have posted it."""
         if job.id in self._tasks:
             return
+        # A job of a restored backup knows since when it may have been posted, before it begins to.
+        look_first = look_first or job.post_started_at is not None
         with speaking(job.locale):
             posting = self._post(job, look_first=look_first)
             task = asyncio.create_task(posting, name=f"post {job.id}")
@@ -189,11 +191,12 @@ class Poster:
         place = await self._progress_of(attempt.job)
         if place is not None and await self._edited(attempt, place, letter):
             return place[1]
-        try:
-            return await self._send(attempt, attempt.job.channel_id, letter)
-        except Refused as refusal:
-            if refusal.reason is not Reason.NO_PLACE:
-                raise
+        if attempt.job.channel_id not in attempt.closed:
+            try:
+                return await self._send(attempt, attempt.job.channel_id, letter)
+            except Refused as refusal:
+                if refusal.reason is not Reason.NO_PLACE:
+                    raise
         channel_id = await self._talk.direct(attempt.job.requester_id)
         note = texts.undeliverable(attempt.job.channel_id)
         told = replace(letter, content=f"{letter.content}\n{note}")
@@ -213,6 +216,9 @@ class Poster:
         except Refused as refusal:
             if refusal.reason not in (Reason.NO_MESSAGE, Reason.NO_PLACE):
                 raise
+            if refusal.reason is Reason.NO_PLACE:
+                # Who may not even edit there need not ask to write there.
+                attempt.closed.add(channel_id)
         except Passing:
             # It may have been done all the same; who comes back too late to edit must look.
             attempt.look_everywhere()
@@ -239,14 +245,23 @@ class Poster:
         return await self._talk.send(channel_id, letter, nonce=nonce_of(attempt.job))
 
     async def _find(self, job: Job, channel_id: int) -> int | None:
-        """Look for our own message with this job's picture, since posting began."""
-        since = (job.post_started_at or datetime.now(UTC)) - CLOCKS_APART
+        """Look for our own message with this job's picture.
+
+        First since posting began; but that moment is of this machine's clock, which may have been
+        wrong, so then back to the interaction, whose id is of Discord's.
+        """
+        began = (job.post_started_at or datetime.now(UTC)) - CLOCKS_APART
+        asked = discord.utils.snowflake_time(job.interaction_id)
+        own = self._talk.own_id
         try:
-            messages = await self._talk.since(channel_id, since)
+            for moment, newest_first in ((max(began, asked), False), (asked, True)):
+                messages = await self._talk.since(channel_id, moment, newest_first=newest_first)
+                for message in messages:
+                    if is_result(message, job, own):
+                        return message.id
         except Refused:
             return None
-        own = self._talk.own_id
-        return next((item.id for item in messages if is_result(item, job, own)), None)
+        return None
 
     async def _smaller(self, job: Job, letter: Letter, refusal: Refused) -> Letter | None:
         """Return a letter with a smaller file, where the file was too large; None at the end."""
@@ -288,6 +303,7 @@ class _Attempt:
         self.job = job
         self.look_first = look_first
         self.looked: set[int] = set()
+        self.closed: set[int] = set()
         self.edited = False
         started = job.post_started_at or datetime.now(UTC)
         age = (datetime.now(UTC) - started).total_seconds() if look_first else 0.0

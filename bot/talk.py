@@ -22,11 +22,12 @@ from bot.governor import Governor
 if TYPE_CHECKING:
     from discord.ui import View
 
-ONE_TRY: Final = 60.0
+ONE_TRY: float = 60.0
 MOST_HISTORY: Final = 2000
 UNKNOWN_MESSAGE: Final = 10008
 TOO_OLD_TO_EDIT: Final = 30046
 TOO_LARGE: Final = 40005
+ARCHIVED: Final = 50083
 
 
 class Reason(StrEnum):
@@ -109,8 +110,7 @@ class Talk:
     async def edit(self, channel_id: int, message_id: int, letter: Letter) -> None:
         """Make a message of ours say this and nothing else."""
         message = self.channel(channel_id).get_partial_message(message_id)
-        files = letter.files()
-        async with outcomes():
+        async with outcomes(), opened(letter) as files:
             await message.edit(
                 content=letter.content,
                 attachments=files,
@@ -126,15 +126,15 @@ class Talk:
         # None means "none" at run time, but discord.py's annotations have no word for it.
         reference: Any = None
         view: Any = letter.view
-        files: Any = letter.files() or None
         if reply_to is not None:
             reference = discord.MessageReference(
                 message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False
             )
-        async with outcomes():
+        async with outcomes(), opened(letter) as files:
+            some: Any = files or None
             message = await channel.send(
                 letter.content,
-                files=files,
+                files=some,
                 view=view,
                 nonce=nonce,
                 reference=reference,
@@ -148,10 +148,15 @@ class Talk:
         async with outcomes():
             return await self.channel(channel_id).fetch_message(message_id)
 
-    async def since(self, channel_id: int, moment: datetime) -> list[discord.Message]:
-        """Return a channel's messages since a moment, oldest first."""
+    async def since(
+        self, channel_id: int, moment: datetime, *, newest_first: bool = False
+    ) -> list[discord.Message]:
+        """Return the first or the newest `MOST_HISTORY` of a channel's messages since a moment.
+
+        They come in the order in which they were looked at: the oldest or the newest first.
+        """
         history = self.channel(channel_id).history(
-            after=moment, oldest_first=True, limit=MOST_HISTORY
+            after=moment, oldest_first=not newest_first, limit=MOST_HISTORY
         )
         async with outcomes(seconds=5 * ONE_TRY):
             return [message async for message in history]
@@ -168,10 +173,23 @@ class Talk:
 
 
 @contextlib.asynccontextmanager
-async def outcomes(*, seconds: float = ONE_TRY) -> AsyncIterator[None]:
-    """Bound one try in time, and translate how it failed."""
+async def opened(letter: Letter) -> AsyncIterator[list[discord.File]]:
+    """Give a letter's files for one try, and let go of their bytes after it."""
+    files = letter.files()
     try:
-        async with asyncio.timeout(seconds):
+        yield files
+    finally:
+        for file in files:
+            # discord.py leaves each file holding itself, whole, until the collector's next long
+            # round: with large pictures that is all the memory there is.
+            io.BytesIO.close(file.fp)
+
+
+@contextlib.asynccontextmanager
+async def outcomes(*, seconds: float | None = None) -> AsyncIterator[None]:
+    """Bound one try in time, to `ONE_TRY` seconds as a rule, and translate how it failed."""
+    try:
+        async with asyncio.timeout(ONE_TRY if seconds is None else seconds):
             yield
     except discord.HTTPException as error:
         raise translated(error) from error
@@ -189,7 +207,8 @@ def translated(error: discord.HTTPException) -> Refused | Passing:
     """Say what an answer of Discord's means for a message."""
     if error.status >= 500 or error.status in (401, 408, 429):
         return Passing(str(error))
-    if error.code in (UNKNOWN_MESSAGE, TOO_OLD_TO_EDIT):
+    # A message in a closed thread cannot be edited, but a new one opens the thread again.
+    if error.code in (UNKNOWN_MESSAGE, TOO_OLD_TO_EDIT, ARCHIVED):
         return Refused(Reason.NO_MESSAGE, error)
     if error.status == 413 or error.code == TOO_LARGE:
         return Refused(Reason.TOO_LARGE, error)

@@ -164,6 +164,8 @@ FORGED = (
     "v1:",
     "v1:explode:aaaaaaaaaaaaa:1",
     "v9:later:aaaaaaaaaaaaa:1",
+    "v2:info:aaaaaaaaaaaaa:0",
+    "not one of ours",
     "v1:delete:aaaaaaaaaaaaa:-1",
     "v1:yes:AAAAAAAAAAAAA:99999999999999999999999",
     "v1:cancel:' OR 1=1 --:0",
@@ -178,7 +180,8 @@ async def test_forged_and_unknown_ids_get_a_sentence_and_do_nothing(room: Room) 
         for each in FORGED:
             message = await forged(room, each)
             ix = await room.pg.press("bob", message.id, each)
-            assert "There is no job" in await told(room, ix)
+            sentence = "There is no job" if each.startswith("v1:") else "I do not know this button"
+            assert sentence in await told(room, ix)
         assert await app.services.store.counts() == before
 
 

@@ -144,6 +144,13 @@ class Actions:
             COMPONENT, person, channel, data, source=record, nonce=nonce
         )
 
+    def forge(self, person: Person, message_id: int, custom_id: str) -> PlayInteraction:
+        """Press a button that need not be there; Discord's own client would not let anybody."""
+        record = self._world.ledger.messages[message_id]
+        channel = self._world.channel(record.channel_id)
+        data: Json = {"custom_id": custom_id, "component_type": Kind.BUTTON, "id": 1}
+        return self._interactions.start(COMPONENT, person, channel, data, source=record)
+
     def submit_modal(
         self,
         person: Person,

@@ -116,6 +116,13 @@ class Events(Observer):
             data |= guild.member_json(person)
         self._broadcast(event, lambda intents: data if Intent.GUILD_MEMBERS in intents else None)
 
+    def bot_invited(self, guild: Guild) -> None:
+        """Dispatch GUILD_CREATE."""
+        self._broadcast(
+            "GUILD_CREATE",
+            lambda intents: self.guild(guild, intents) if Intent.GUILDS in intents else None,
+        )
+
     def bot_kicked(self, guild: Guild) -> None:
         """Dispatch GUILD_DELETE."""
         data = {"id": str(guild.id)}

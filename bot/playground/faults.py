@@ -63,6 +63,9 @@ class GatewayControls(Protocol):
     def request_reconnect(self) -> None:
         """Send RECONNECT to every connection."""
 
+    def half_open(self) -> None:
+        """Let every connection die without a word."""
+
     def repeat(self, count: int) -> None:
         """Send the last events once more."""
 
@@ -142,6 +145,10 @@ class Faults:
     def ask_reconnect(self) -> None:
         """Ask the client to reconnect and resume."""
         self._with_gateway(lambda gateway: gateway.request_reconnect())
+
+    def half_open(self) -> None:
+        """Leave the gateway's connections open but dead; new ones work."""
+        self._with_gateway(lambda gateway: gateway.half_open())
 
     def replay_events(self, count: int) -> None:
         """Deliver the last gateway events a second time."""

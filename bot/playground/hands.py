@@ -10,13 +10,14 @@ from typing import Any
 
 from bot.playground.actions import Actions
 from bot.playground.cdn import Cdn
-from bot.playground.guilds import Channel, Guild, Member, Role
+from bot.playground.founding import BOT_ROLE
+from bot.playground.guilds import TEXT_CHANNEL, Channel, Guild, Member, Role
 from bot.playground.ledger import MessageRecord, PlayInteraction
 from bot.playground.messages import Messages
 from bot.playground.people import Person
 from bot.playground.permissions import Overwrite, Permission
 from bot.playground.wire import Json
-from bot.playground.world import World
+from bot.playground.world import World, make_token
 
 File = tuple[str, bytes]
 Files = Mapping[str, File | Sequence[File]]
@@ -259,6 +260,36 @@ class Levers(Hands):
         guild = self._guild(guild_id)
         del guild.members[self.world.bot.id]
         self.world.tell(lambda observer: observer.bot_kicked(guild))
+
+    def invite_bot(self, *, guild_id: int | None = None) -> None:
+        """Take the bot back into a guild."""
+        guild = self._guild(guild_id)
+        now, roles = self.world.clock.now(), [guild.role(BOT_ROLE).id]
+        guild.members[self.world.bot.id] = Member(person=self.world.bot, joined_at=now, roles=roles)
+        self.world.tell(lambda observer: observer.bot_invited(guild))
+
+    def add_channel(self, name: str, *, guild_id: int | None = None) -> int:
+        """Make a channel that everybody may use; returns its id."""
+        guild = self._guild(guild_id)
+        channel = Channel(
+            id=self.world.ids.next(),
+            type=TEXT_CHANNEL,
+            name=name,
+            guild=guild,
+            position=len(guild.channels),
+        )
+        self.world.channels[channel.id] = channel
+        guild.channels[name] = channel.id
+        self.world.tell(lambda observer: observer.channel_changed(channel, "CHANNEL_CREATE"))
+        return channel.id
+
+    def revoke_token(self) -> None:
+        """Give the bot another token, as its owner can; open connections stay."""
+        self.world.token = make_token(self.world.application_id)
+
+    def forge(self, who: str, message_id: int, custom_id: str) -> PlayInteraction:
+        """Press a button that a message need not have, as only a forged client can."""
+        return self.actions.forge(self.people[who], message_id, custom_id)
 
     def _guild(self, guild_id: int | None) -> Guild:
         return self.world.home if guild_id is None else self.world.guilds[guild_id]

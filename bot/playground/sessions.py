@@ -46,14 +46,17 @@ class Connection:
         self._request = request
         self._deflate = zlib.compressobj() if "compress" in request.query else None
         self._outbox: asyncio.Queue[Json | int] = asyncio.Queue()
+        self.dead = False
 
     def send(self, payload: Json) -> None:
         """Queue one payload."""
-        self._outbox.put_nowait(payload)
+        if not self.dead:
+            self._outbox.put_nowait(payload)
 
     def close(self, code: int) -> None:
         """Queue the end; 1006 cuts the connection without a close frame."""
-        self._outbox.put_nowait(code)
+        if not self.dead:
+            self._outbox.put_nowait(code)
 
     async def pump(self) -> None:
         """Send what is queued until the end."""

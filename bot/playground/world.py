@@ -69,6 +69,9 @@ class Observer:
     def bot_kicked(self, guild: Guild) -> None:
         """Hear that the bot was removed from a guild."""
 
+    def bot_invited(self, guild: Guild) -> None:
+        """Hear that the bot came back to a guild."""
+
 
 class World:
     """A guild or two with their channels, three people and the bot."""
