@@ -22,6 +22,8 @@ from diffusion.pictures import MAX_PICTURE_BYTES
 
 SECONDS: Final = 10.0
 _CHUNK: Final = 65_536
+# Networks without IPv4 translate the last four bytes of these into an address of it (RFC 6052).
+_TRANSLATED: Final = ipaddress.ip_network("64:ff9b::/96")
 _STORE: Final = "https://cdn.discordapp.com"
 _PROXY: Final = "https://media.discordapp.net"
 
@@ -48,6 +50,19 @@ def is_of_discord(url: str) -> bool:
     return any(url.startswith(f"{base}/") for base in (Asset.BASE, _PROXY)) and "@" not in url
 
 
+def is_public(host: str) -> bool:
+    """Say whether an address is one of the whole Internet's, as is one that it may hold inside."""
+    address = ipaddress.ip_address(host)
+    if not address.is_global or address.is_multicast:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return True
+    inner = address.ipv4_mapped or address.sixtofour
+    if address in _TRANSLATED:
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return not address.is_site_local and (inner is None or is_public(str(inner)))
+
+
 class PublicOnly(AbstractResolver):
     """Finds the addresses of a host, and knows none that lies in somebody's own network."""
 
@@ -60,7 +75,7 @@ class PublicOnly(AbstractResolver):
     ) -> list[ResolveResult]:
         """Return the public addresses of a host; OSError when one is not."""
         found = await self._resolver.resolve(host, port, family)
-        if not all(ipaddress.ip_address(each["host"]).is_global for each in found):
+        if not all(is_public(each["host"]) for each in found):
             raise OSError(f"{host} leads into a private network")
         return found
 

@@ -15,6 +15,7 @@ from bot.config import Config, ConfigError, load_config
 from bot.engine_port import EnginePort
 from bot.exits import Exit
 from bot.secrets import TokenError, find_token, token_problem
+from bot.trusted import check
 from diffusion import DiffusionError, ModelInfo, describe_model
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def load_engine(config: Config) -> "Engine":
 
     settings = config.engine
     try:
+        check(config)
         devices = choose_devices(settings.device, settings.dtype)
         # A replica for every device: each takes the jobs of whoever has the least to do. Several
         # models may be more than a GPU holds: the engine brings what fits, and changes the rest.
@@ -108,6 +110,7 @@ def load_engine(config: Config) -> "Engine":
 
 def _load_again(config: Config, alias: str, devices: Sequence["Device"], name: str) -> "Model":
     """Load a model onto the device of this name, as it was loaded at the start."""
+    check(config, only=alias)
     return load_configured(config, alias, next(d for d in devices if d.device == name))
 
 

@@ -1,4 +1,5 @@
-"""`easel models`: what is configured, what a file is, and fetching one at the admin's word.
+"""`easel models`: what is configured, what a file is, fetching one and trusting one at the admin's
+word.
 
 Promises that nothing is fetched unless it is asked for by name, and that a file is told by what is
 in it. Loads no weights.
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from diffusion.checkpoints.parts import Checkpoint
 
 models = typer.Typer(
-    help="List the configured models; say what a file is; fetch a checkpoint.",
+    help="List the configured models; say what a file is; fetch a checkpoint; trust a new file.",
     invoke_without_command=True,
 )
 
@@ -218,6 +219,29 @@ def pull(
     except DiffusionError as error:
         raise _end(str(error), CONFIG) from None
     _say(str(path))
+
+
+@models.command()
+def trust(
+    name: Annotated[str, typer.Argument(help="The model's name in [models.<name>].")],
+    config: Annotated[Path, typer.Option("--config", help="The settings.")] = Path("config.toml"),
+) -> None:
+    """Accept a model's files as they are now, after you replaced them yourself."""
+    from bot.loading import read_config
+    from bot.trusted import trust as take
+
+    try:
+        lines = [
+            (str(path), f"sha256 {now}" + ("" if before in (None, now) else f", was {before}"))
+            for path, before, now in take(read_config(config), name)
+        ]
+    except Exit as end:
+        raise _end(str(end), end.code) from None
+    except (DiffusionError, OSError) as error:
+        raise _end(str(error), CONFIG) from None
+    if not lines:
+        _say(f"{name} is checked against its own config.json: there is nothing to trust.")
+    _say_aligned(lines)
 
 
 def _say_aligned(lines: Sequence[tuple[str, str]]) -> None:

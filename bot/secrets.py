@@ -42,14 +42,17 @@ def find_token(environment: Mapping[str, str], token_file: Path | None = None) -
             "or into a file and name that file as token_file under [discord] in config.toml. "
             "The token is on your application's Bot page at discord.com/developers."
         )
-    return _read_token_file(token_file)
+    credentials = environment.get("CREDENTIALS_DIRECTORY", "")
+    return _read_token_file(token_file, given=token_file.parent == Path(credentials or "/nowhere"))
 
 
-def _read_token_file(path: Path) -> str:
+def _read_token_file(path: Path, *, given: bool) -> str:
+    """Read a token from a file; `given` tells that systemd laid it there for this service alone."""
     if path.exists() and not path.is_file():
         raise TokenError(f"The token file {path} is not a file.")
     try:
-        if path.stat().st_mode & 0o077:
+        # What systemd lets its service's user alone read looks as if the file's group could, too.
+        if path.stat().st_mode & (0o007 if given else 0o077):
             raise TokenError(
                 f"The token file {path} can be read by other people of this machine. "
                 f"Take that away with: chmod 600 {path}"

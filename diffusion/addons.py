@@ -4,6 +4,7 @@ Promises: a name is looked up in a table of files that was enumerated before, so
 ever becomes a path; a file is read when it is first asked for, and what fits is kept.
 """
 
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -34,19 +35,33 @@ _KEPT_LORAS: Final = 32
 _KEPT_CONTROLS: Final = 4
 _Read = TypeVar("_Read")
 
+log = logging.getLogger(__name__)
+
 
 def enumerate_files(folder: Path | None) -> dict[str, Path]:
-    """Return the add-ons of a folder by name: files by their stem, model folders by their name."""
+    """Return the add-ons of a folder by name: files by their stem, model folders by their name.
+
+    What a link leads to outside of the folder is left out.
+    """
     if folder is None:
         return {}
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is no folder; make it, or leave the setting empty.")
-    found = {path.stem: path for path in sorted(folder.rglob("*.safetensors")) if path.is_file()}
-    for config in sorted(folder.glob("*/config.json")):
+    home = folder.resolve()
+    files = sorted(path for path in folder.rglob("*.safetensors") if _is_inside(path, home))
+    found = {path.stem: path for path in files if path.is_file()}
+    for config in sorted(path for path in folder.glob("*/config.json") if _is_inside(path, home)):
         for path in config.parent.glob("*.safetensors"):
             found.pop(path.stem, None)
         found[config.parent.name] = config.parent
     return found
+
+
+def _is_inside(path: Path, home: Path) -> bool:
+    if path.resolve().is_relative_to(home):
+        return True
+    log.warning("%s is left out: it is a link that leads out of its folder", path)
+    return False
 
 
 def _file_bytes(path: Path) -> int:

@@ -40,7 +40,7 @@ class PictureError(DiffusionError, ValueError):
 
 
 class NumericalError(DiffusionError):
-    """The latents of one job are no longer finite; that job alone fails."""
+    """The numbers of one job are no longer finite; that job alone fails."""
 
 
 class OutOfMemoryError(DiffusionError):

@@ -21,6 +21,8 @@ from diffusion.provenance import Provenance, parameters_text, xmp_packet
 
 MAX_PICTURE_BYTES: Final = 10 * 2**20
 MAX_PICTURE_PIXELS: Final = 16_000_000
+# The decoder of WebP holds a picture four times.
+MAX_WEBP_PIXELS: Final = 9_000_000
 MAX_PICTURE_SIDE: Final = 8192
 PICTURE_FORMATS: Final = ("PNG", "JPEG", "WEBP")
 
@@ -134,12 +136,15 @@ def decode_picture(data: bytes) -> Image.Image:
     picture = _open(data)
     try:
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        if not upright.has_transparency_data:
-            return upright.convert("RGB")
-        layer = upright.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
+        ImageOps.exif_transpose(picture, in_place=True)
+        # A small file can hold a picture of 64 MiB: never more than two of them are in memory.
+        if not picture.has_transparency_data:
+            return picture.convert("RGB")
+        if picture.mode != "RGBA":
+            picture = picture.convert("RGBA")
+        white = Image.new("RGB", picture.size, "white")
+        white.paste(picture, mask=picture)
+        return white
     # Pillow's parsers raise whatever damaged bytes lead them to.
     except Exception as error:
         raise PictureError(f"this picture is damaged and cannot be read ({error})") from error
@@ -178,8 +183,9 @@ def _open(data: bytes, *, still: bool = True) -> Image.Image:
     except Exception as error:
         raise PictureError(f"this picture is damaged and cannot be read ({error})") from error
     width, height = picture.size
-    if width * height > MAX_PICTURE_PIXELS or max(width, height) > MAX_PICTURE_SIDE:
-        raise PictureError(_too_large(f"{width}x{height} pixels"))
+    most = MAX_WEBP_PIXELS if still and picture.format == "WEBP" else MAX_PICTURE_PIXELS
+    if width * height > most or max(width, height) > MAX_PICTURE_SIDE:
+        raise PictureError(_too_large(f"{width}x{height} pixels", most))
     if min(width, height) < 1:
         raise PictureError(f"this picture has {width}x{height} pixels: there is nothing to see")
     if still and frames > 1 and picture.format in ("PNG", "WEBP"):
@@ -187,9 +193,9 @@ def _open(data: bytes, *, still: bool = True) -> Image.Image:
     return picture
 
 
-def _too_large(what: str) -> str:
+def _too_large(what: str, most: int = MAX_PICTURE_PIXELS) -> str:
     return (
-        f"this picture has {what}; at most {MAX_PICTURE_PIXELS / 1e6:.0f} million are taken, "
+        f"this picture has {what}; at most {most / 1e6:.0f} million are taken, "
         f"and {MAX_PICTURE_SIDE} a side"
     )
 

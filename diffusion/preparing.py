@@ -12,7 +12,9 @@ from typing import Final
 from torch import Tensor
 
 from diffusion.addons import Styles
+from diffusion.checkpoints.finite import are_finite
 from diffusion.conditions import Guide
+from diffusion.errors import NumericalError
 from diffusion.inputs import Inputs
 from diffusion.job import Hint, Job, Pass
 from diffusion.model import Model
@@ -131,7 +133,10 @@ def decode(job: Job, index: int, tile: int) -> Work:
 def decoded(
     model: Model, latents: Tensor, tile: int, *, seamless: bool
 ) -> Generator[None, None, Tensor]:
-    """Decode 1 x C x h x w latents to 1 x 3 x H x W on the CPU; large ones in tiles, with rests."""
+    """Decode 1 x C x h x w latents to 1 x 3 x H x W on the CPU; large ones in tiles, with rests.
+
+    Raises NumericalError rather than give a black picture, which is what no number looks like.
+    """
     latents = latents.to(model.device, model.vae_dtype)
     side = max(latents.shape[-2:])
     whole = side <= min(WHOLE, tile)
@@ -143,7 +148,13 @@ def decoded(
         overlap=0 if whole else min(OVERLAP, min(TILE, tile) // 4),
         seamless=seamless,
     )
-    return (yield from landed(images.float()))
+    images = yield from landed(images.float())
+    if not are_finite(images.flatten()):
+        raise NumericalError(
+            f"the autoencoder of {model.info.name!r} gave numbers that are not finite; "
+            "the admin may load it as float32."
+        )
+    return images
 
 
 def _hints(model: Model, params: Params, inputs: Inputs) -> tuple[Hint, ...]:

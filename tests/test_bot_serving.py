@@ -4,6 +4,7 @@ The bot runs inside the tests' process, with the real client and store and the t
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -102,6 +103,12 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         restore = aim(pg.api_base, pg.gateway_url, pg.cdn_base)
         yield Served(pg=pg, folder=tmp_path, engine=engine)
         restore()
+
+
+async def test_the_collector_does_not_look_at_what_stays(served: Served) -> None:
+    async with served.bot():
+        assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 async def ended(task: "asyncio.Task[None]") -> Exit:
