@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from bot.engine_port import EnginePort, Steps
 from bot.estimates import Estimator, work_of
-from bot.judged import flagged_of
+from bot.judged import check_verdicts, flagged_of
 from bot.making import Order, Painted
 from bot.poster import CrashPoint
 from bot.progress import Progress
@@ -32,7 +32,7 @@ class Running:
     """A job that is being worked on, as /info shows it.
 
     `images` are the numbers (from 0) of its pictures that are still painted, `flagged` those (from
-    1) that the checkpoint objects to.
+    1) that the checkpoint objects to; `judged` says whether it had a word on the last painting.
     """
 
     job: Job
@@ -43,6 +43,7 @@ class Running:
     steps_left: int | None = None
     device_seconds: float = 0.0
     flagged: set[int] = field(default_factory=set)
+    judged: bool = False
 
     def keep(self, number: int) -> bool:
         """Go on with one picture (from 0) alone; False when it is not being painted."""
@@ -63,6 +64,7 @@ class Brush:
         engine: EnginePort,
         estimates: Estimator,
         withheld: Callable[[], bool],
+        must_judge: Callable[[], bool],
         company: Callable[[], int],
         crash: CrashPoint,
     ) -> None:
@@ -70,6 +72,7 @@ class Brush:
         self._engine = engine
         self._estimates = estimates
         self._withheld = withheld
+        self._must_judge = must_judge
         self._company = company
         self._crash = crash
 
@@ -122,6 +125,8 @@ class Brush:
 
     def _painted(self, step: Step, frames: "tuple[Image, ...]") -> Painted:
         pictures = step.pictures or ()
+        check_verdicts(step, expected=self._must_judge())
+        self._running.judged = bool(step.flagged)
         self._running.flagged |= flagged_of(step)
         if self._withheld() and any(step.flagged):
             pictures = withhold(pictures, step.flagged)

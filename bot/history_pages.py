@@ -11,7 +11,7 @@ from typing import Final
 
 import discord
 
-from bot import jobs, texts, texts_discord, texts_people
+from bot import jobs, texts, texts_discord, texts_people, texts_pictures
 from bot.cards import forgotten
 from bot.judged import is_barred, is_hidden, posted_name
 from bot.seeing import may_see
@@ -163,7 +163,8 @@ async def _contact_sheet(services: Services, shown: list[Shown]) -> discord.File
     if not kept:
         return None
     sheet = await asyncio.to_thread(jobs.encode_contact_sheet, kept, services.models)
-    alt = texts.history([texts_discord.history_line(job) for job, _ in kept])
+    lines = [texts_discord.history_line(job) for job, _ in kept]
+    alt = texts_pictures.made_by_machine(texts.history(lines))
     name = posted_name("easel-history.jpg", hidden=hidden)
     return discord.File(io.BytesIO(sheet), name, description=alt[:1024])
 

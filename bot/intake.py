@@ -22,8 +22,9 @@ from bot.config import Config
 from bot.estimates import work_of
 from bot.halts import Halt, Halts
 from bot.health import Metrics
-from bot.jobs import MAX_UPLOAD, details_of
+from bot.jobs import MAX_UPLOAD, TELLS_WORDS, details_of
 from bot.poster import CrashPoint, no_crash
+from bot.preferences import tells_words
 from bot.queue import EVERYWHERE, FairQueue, Ticket, share_of
 from bot.recipes import is_express
 from bot.services import Interaction
@@ -71,7 +72,8 @@ class Intake:
         """Take in all jobs of one interaction, or say in a sentence why none."""
         arrived = time.monotonic()
         settings = roles.settings_of(interaction, self._settings())
-        news = [dressed(new, interaction, settings) for new in news]
+        tells = await tells_words(self._store, interaction.user.id)
+        news = [dressed(new, interaction, settings, tells_words=tells) for new in news]
         refusal = await self._refusal(interaction, news, settings)
         if refusal is not None:
             await say(interaction, refusal)
@@ -207,11 +209,14 @@ class Intake:
         return texts_discord.waiting(job, position=position, eta=eta)
 
 
-def dressed(new: NewJob, interaction: Interaction, settings: Config) -> NewJob:
+def dressed(
+    new: NewJob, interaction: Interaction, settings: Config, *, tells_words: bool = False
+) -> NewJob:
     """Note in a job what only its interaction knows and what its delivery needs later.
 
-    That is the largest file Discord takes there, the roles that change limits, and whether the
-    channel is age-restricted. What is as usual is left out; what an older job said is forgotten.
+    That is the largest file Discord takes there, the roles that change limits, whether the channel
+    is age-restricted, and whether the files may hold the prompt. What is as usual is left out; what
+    an older job said is forgotten.
     """
     details = details_of(new)
     limit = interaction.filesize_limit
@@ -219,6 +224,7 @@ def dressed(new: NewJob, interaction: Interaction, settings: Config) -> NewJob:
         "limit": None if limit in (None, MAX_UPLOAD) else limit,
         "roles": list(roles.roles_of(interaction, settings)) or None,
         "restricted": is_restricted(interaction) or None,
+        TELLS_WORDS: tells_words or None,
     }
     kept = {key: value for key, value in details.items() if key not in here}
     kept |= {key: value for key, value in here.items() if value is not None}

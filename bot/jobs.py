@@ -1,8 +1,8 @@
 """What a job asks of the engine and what comes of it: new jobs from old ones, pictures to files.
 
-Promises that a re-roll or variation carries over what it should and nothing else, and that file
-bytes are made by `diffusion.pictures` alone. The functions that encode take CPU time: call them in
-a thread.
+Promises that a re-roll or variation carries over what it should and nothing else, that file bytes
+are made by `diffusion.pictures` alone, and that a file holds the words of its prompt only where its
+requester wants that. The functions that encode take CPU time: call them in a thread.
 """
 
 import io
@@ -36,6 +36,8 @@ MOST_SHOWN: Final = 4096
 FILM_INDEX: Final = 36
 THUMBNAIL: Final = 160
 GAP: Final = 8
+# What a job says where its files may hold its prompt.
+TELLS_WORDS: Final = "words"
 _SEEDS: Final = 2**32
 # What people asked for that is no parameter, and holds for what is made of the pictures too.
 _CARRIED: Final = ("video", "spoiler", "share", "private", "restricted")
@@ -225,9 +227,9 @@ def encode_grid(
     numbers = range(len(pictures)) if images is None else images
     # Enlarged one by one, so that no tile bleeds into its neighbour and U shows the same pixels.
     grid = make_grid([shown(picture, model) for picture in pictures], min(2, len(pictures)))
-    encoded = [_encoded(job.id, 0, 0, params, grid, model)]
+    encoded = [_encoded(job, 0, 0, params, grid, model)]
     for number, picture in zip(numbers, pictures, strict=True):
-        encoded.append(_encoded(job.id, number + 1, number + 1, params, picture, model))
+        encoded.append(_encoded(job, number + 1, number + 1, params, picture, model))
     return encoded
 
 
@@ -242,10 +244,10 @@ def encode_single(
 
     `data` are its bytes where it is stored already; `params` have the picture's own seed.
     """
-    own = _encoded(job.id, 1, 1, params, tile, model)
+    own = _encoded(job, 1, 1, params, tile, model)
     if data is not None:
         own = replace(own, data=data)
-    return [_encoded(job.id, 0, 1, params, shown(tile, model), model), own]
+    return [_encoded(job, 0, 1, params, shown(tile, model), model), own]
 
 
 def shown(picture: Image.Image, model: ModelInfo | None) -> Image.Image:
@@ -270,7 +272,7 @@ def fitting(
     picture = own_picture(data)
     # A single picture's params have its own seed already, hence place 1.
     place = 1 if job.kind in (JobKind.UPSCALE, JobKind.ENLARGE) else 0
-    provenance = _provenance(job.id, place, Params.from_json(job.params), model)
+    provenance = provenance_of(job, place, Params.from_json(job.params), model)
     smaller = encode_webp(picture, provenance)
     if len(smaller) <= limit:
         return f"{name}.webp", smaller
@@ -290,7 +292,7 @@ def encode_preview(step: Step, job: Job, params: Params, model: ModelInfo | None
     columns = 1 if params.images == 1 else 2
     wanted = min(columns * params.width * (1 if model is None else model.display_scale), 512)
     picture = enlarge(picture, max(1, wanted // picture.width))
-    return encode_jpeg(picture, _provenance(job.id, 0, params, model), quality=80)
+    return encode_jpeg(picture, provenance_of(job, 0, params, model), quality=80)
 
 
 def encode_contact_sheet(
@@ -303,7 +305,7 @@ def encode_contact_sheet(
         sheet.paste(small, (number * (THUMBNAIL + GAP), (THUMBNAIL - small.height) // 2))
     newest = kept[0][0]
     params = Params.from_json(newest.params)
-    return encode_jpeg(sheet, _provenance(newest.id, 0, params, models.get(newest.model)))
+    return encode_jpeg(sheet, provenance_of(newest, 0, params, models.get(newest.model)))
 
 
 def software() -> str:
@@ -327,14 +329,14 @@ def own_picture(data: bytes) -> Image.Image:
 
 
 def _encoded(
-    job_id: str,
+    job: Job,
     index: int,
     place: int,
     params: Params,
     picture: Image.Image,
     model: ModelInfo | None,
 ) -> NewPicture:
-    provenance = _provenance(job_id, place, params, model)
+    provenance = provenance_of(job, place, params, model)
     data = encode_png(picture, provenance)
     width, height = picture.size
     return NewPicture(
@@ -348,14 +350,15 @@ def _encoded(
 
 
 def provenance_of(job: Job, place: int, params: Params, model: ModelInfo | None) -> Provenance:
-    """Return what a file of a job says about itself; place 0 is the grid."""
-    return _provenance(job.id, place, params, model)
+    """Return what a file of a job says about itself; place 0 is the grid.
 
-
-def _provenance(job_id: str, place: int, params: Params, model: ModelInfo | None) -> Provenance:
+    The prompt is left out unless its requester wants it there.
+    """
+    if details_of(job).get(TELLS_WORDS) is not True:
+        params = replace(params, prompt="", negative_prompt="", morph=())
     return Provenance(
         params=params,
-        job_id=job_id,
+        job_id=job.id,
         index=place,
         model_name=params.model if model is None else model.name,
         model_sha256=None if model is None else model.sha256,

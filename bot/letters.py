@@ -73,7 +73,7 @@ async def _film(
 ) -> tuple[Attachment, ...]:
     """Return the film of a job's making, if there is one; it is worth no failure."""
     film = next((each for each in pictures if each.index == jobs.FILM_INDEX), None)
-    if film is None or film.media_type != jobs.WEBP:
+    if film is None or film.media_type.partition(";")[0] != jobs.WEBP:
         return ()
     try:
         data = await store.read_picture(film)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bot.config_models import Config
 from bot.prompt.flags import QUALITIES
-from storage import Scope, Store
+from storage import Scope, StorageError, Store
 
 MAX_STYLIZE: Final = 1000
 MAX_SUFFIX: Final = 500
@@ -34,10 +34,11 @@ class Name(StrEnum):
     PRIVATE = "private"
     DM = "dm"
     SUFFIX = "suffix"
+    WORDS = "words"
 
 
 # What is about a person alone: a channel or a server has no say in it.
-PERSONAL: Final = frozenset({Name.DM, Name.SUFFIX})
+PERSONAL: Final = frozenset({Name.DM, Name.SUFFIX, Name.WORDS})
 
 
 class Origin(StrEnum):
@@ -84,6 +85,7 @@ _POSSIBLE: Final[Mapping[Name, Callable[[object, Container[object]], bool]]] = M
         Name.PRIVATE: lambda value, _: isinstance(value, bool),
         Name.DM: lambda value, _: isinstance(value, bool),
         Name.SUFFIX: lambda value, _: isinstance(value, str) and len(value) <= MAX_SUFFIX,
+        Name.WORDS: lambda value, _: isinstance(value, bool),
     }
 )
 
@@ -106,6 +108,8 @@ def fallbacks(config: Config) -> dict[Name, Any]:
         Name.PRIVATE: False,
         Name.DM: False,
         Name.SUFFIX: "",
+        # A file travels further than the message it was posted in, and forgetting cannot follow it.
+        Name.WORDS: False,
     }
 
 
@@ -124,6 +128,16 @@ def effective(
             if is_possible(name, value, models):
                 chosen[name] = Chosen(value=value, origin=origin)
     return Preferred(chosen=chosen)
+
+
+async def tells_words(store: Store, user_id: int) -> bool:
+    """Say whether somebody wants their prompts in the files of their pictures; nobody else decides,
+    and where that cannot be read they are not.
+    """
+    try:
+        return (await store.preferences(Scope.USER, user_id)).get(Name.WORDS) is True
+    except StorageError:
+        return False
 
 
 async def preferred(

@@ -35,7 +35,7 @@ STYLIZES: Final = (0, 50, 100, 250, 500, 750, 1000)
 # A menu holds 25 entries: one for "as before", one for "more".
 MODELS_A_PAGE: Final = 23
 
-_SWITCHES: Final = (Name.REMIX, Name.RAW, Name.PRIVATE, Name.DM)
+_SWITCHES: Final = (Name.REMIX, Name.RAW, Name.PRIVATE, Name.DM, Name.WORDS)
 _WHEELS: Final[Mapping[Name, tuple[str, ...]]] = {Name.VARIATION: VARIATIONS, Name.SPEED: SPEEDS}
 _SCOPES: Final[Mapping[str, Origin]] = {
     "u": Origin.USER,

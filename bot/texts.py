@@ -107,6 +107,7 @@ __all__ = [
     "too_many_repeats",
     "too_many_steps",
     "undeliverable",
+    "unknown_button",
     "unknown_job",
     "unknown_model",
     "user_queue_full",
@@ -216,6 +217,11 @@ def user_queue_full(*, limit: int) -> str:
     )
 
 
+def unknown_button() -> str:
+    """Answer a button that this version of the bot never made."""
+    return tr("I do not know this button. It may come from another version of me.")
+
+
 def unknown_job(job_id: str) -> str:
     """Answer a job id that is not in the records."""
     return tr("There is no job {job} here. /history lists yours.", job=code(job_id, 40))
@@ -310,6 +316,15 @@ def not_a_number(alias: str) -> str:
     """Say that the network computed no picture."""
     return tr(
         "The model {model} computed no picture from this. Lower --cfg or take another sampler.",
+        model=code(alias, 40),
+    )
+
+
+def not_judged(alias: str) -> str:
+    """Say that pictures without a verdict are not shown."""
+    return tr(
+        "The safety checker of the model {model} gave no verdict, so its pictures are not shown. "
+        "An admin finds the reason in the log.",
         model=code(alias, 40),
     )
 

@@ -72,6 +72,8 @@ def failure(code: str, job: Job) -> str:
     match code:
         case "memory":
             return texts.out_of_memory()
+        case "unjudged":
+            return texts.not_judged(job.model)
         case "numbers":
             return texts.not_a_number(job.model)
         case "model":

@@ -36,8 +36,8 @@ def forgetting(gone: Forgotten, messages: int) -> str:
     return "\n".join(lines)
 
 
-def forgotten_all(*, removed: int, messages: int, still: int) -> str:
-    """Say how it ended."""
+def forgotten_all(*, removed: int, messages: int, later: int, still: int) -> str:
+    """Say how it ended; `later` counts the messages that are still to be removed."""
     lines = [
         tr(
             "Nothing is kept about you any more. {removed} of {messages} messages were removed.",
@@ -45,13 +45,21 @@ def forgotten_all(*, removed: int, messages: int, still: int) -> str:
             messages=messages,
         )
     ]
-    if removed < messages:
+    if later:
+        lines.append(
+            trn(
+                "One more will be removed later.",
+                "{count} more will be removed later.",
+                later,
+            )
+        )
+    if removed + later < messages:
         lines.append(tr("The others were gone already, or stand where I may not delete them."))
     if still:
         lines.append(
             trn(
-                "One job is just being sent: use /forget-me again when it is there.",
-                "{count} jobs are just being sent: use /forget-me again when they are there.",
+                "One job is just being sent; it goes when it has arrived.",
+                "{count} jobs are just being sent; they go when they have arrived.",
                 still,
             )
         )

@@ -22,6 +22,7 @@ COMMANDS: Final = MappingProxyType(
         "option": mark("Your shortcuts: words or flags under a name of their own"),
         "option set": mark("Keep a shortcut, to be typed as --name; without a value it goes"),
         "option list": mark("Your shortcuts and your suffix"),
+        "prompt_in_files": mark("Write my prompts into the files of my pictures, or no longer"),
         "auto_dm": mark("Send me my results in direct messages too, or no longer"),
         "remix": mark("Ask for the prompt when I press V, Vary, Zoom, Pan or 🔄, or no longer"),
         "variability": mark("Let V1–V4 vary strongly or subtly"),
@@ -60,6 +61,7 @@ _NAMES: Final = MappingProxyType(
         Name.PRIVATE: mark("Private"),
         Name.DM: mark("DM me"),
         Name.SUFFIX: mark("Suffix"),
+        Name.WORDS: mark("Prompt in files"),
     }
 )
 _ORIGINS: Final = MappingProxyType(

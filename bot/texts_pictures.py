@@ -99,6 +99,11 @@ def heading(job: NewJob, details: Mapping[str, Any]) -> str:
     return f"{code(job.prompt)} - {_made(job, details, who)} · {tr(_MADE)}"
 
 
+def made_by_machine(text: str) -> str:
+    """Say of a description that what it describes was made by a machine."""
+    return f"{tr(_MADE)}: {text}"
+
+
 def film_alt(prompt: str) -> str:
     """Describe the film of a grid being painted, for people who do not see it."""
     words = plain(prompt, 4000)
@@ -296,6 +301,11 @@ def wrong_prompt(error: PromptError) -> str:
     """Show a fault in a prompt that was typed into a modal."""
     again = tr("Press the button again and mend it; nothing was started.")
     return f"{escape(error.message, 400)}\n{code_block(error.caret())}\n{again}"
+
+
+def pressed_again() -> str:
+    """Answer a press that came at once after the same one."""
+    return tr("You pressed this a moment ago, and once is enough. Press it again for one more.")
 
 
 def no_state() -> str:

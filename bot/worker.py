@@ -2,15 +2,15 @@
 
 Promises that as many jobs as the settings say are with the engine at once, that a job which fails
 fails alone and its requester reads why, and that nothing is claimed while too many results wait to
-be posted. Pictures are encoded in threads. Never posts, and never decides who may do what.
+be posted. A job that the last process died under has the engine to itself: should this one die too,
+no other is blamed. Pictures are encoded in threads. Never posts, and never decides who may do what.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext, suppress
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from bot import jobs, texts, texts_discord
@@ -21,7 +21,7 @@ from bot.engine_port import EnginePort
 from bot.enlarging import UpscalerError
 from bot.estimates import Estimator
 from bot.health import Metrics
-from bot.judged import is_withheld, marked
+from bot.judged import UnjudgedError, has_judge, is_withheld, marked
 from bot.language import speaking
 from bot.making import Making, SourceGoneError
 from bot.patience import until_stored
@@ -45,8 +45,6 @@ from storage import Job, NewPicture, StaleJob, StorageError, Store, StoreDamaged
 
 MOST_UNPOSTED: Final = 8
 CLAIM_PAUSE: Final = 2.0
-# Where a checkpoint folder keeps the network that judges its pictures.
-JUDGE: Final = "safety_checker"
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +81,8 @@ class Worker:
             prior=lambda: engine.seconds_per_step, slots=lambda: settings().queue.max_running
         )
         self._running: dict[str, Running] = {}
+        self._suspects: set[str] = set()
+        self._alone = asyncio.Lock()
         self._heavy = asyncio.Lock()
         self._loop: asyncio.Task[None] | None = None
         self._stopping = False
@@ -101,6 +101,10 @@ class Worker:
     def wake(self) -> None:
         """Look again at how much may run: the settings changed."""
         self._poster.changed.set()
+
+    def run_alone(self, job_ids: Iterable[str]) -> None:
+        """Run each of these jobs when no other runs: the last process died while it ran them."""
+        self._suspects.update(job_ids)
 
     def express(self, job: Job) -> None:
         """Run a job that needs no device at once, past the queue."""
@@ -140,13 +144,15 @@ class Worker:
         )
 
     async def _hand_back(self, running: Running, *, tell: bool) -> None:
-        if running.task is not None:
-            running.task.cancel()
-            await asyncio.wait({running.task})
+        job, task = running.job, running.task
+        if task is not None:
+            task.cancel()
+        # Before the task has ended: an edit that hangs may hold it up for longer than a stop has.
         with suppress(StaleJob):
-            await self._store.release(running.job)
+            await self._store.release(job)
+            if task is not None:
+                await asyncio.wait({task})
             if tell:
-                job = running.job
                 with speaking(job.locale):
                     text = texts_discord.ended(job, texts.restarting())
                     view = under_progress(job)
@@ -179,11 +185,16 @@ class Worker:
             await asyncio.sleep(CLAIM_PAUSE)
 
     async def _wait_for_room(self) -> None:
-        while True:
-            painting = len(self._running)
-            room = painting < self._settings().queue.max_running
-            if room and self._poster.backlog < MOST_UNPOSTED:
-                return
+        await self._wait_until(
+            lambda: (
+                len(self._running) < self._settings().queue.max_running
+                and self._poster.backlog < MOST_UNPOSTED
+                and self._suspects.isdisjoint(self._running)
+            )
+        )
+
+    async def _wait_until(self, is_time: Callable[[], bool]) -> None:
+        while not is_time():
             self._poster.changed.clear()
             await self._poster.changed.wait()
 
@@ -197,15 +208,17 @@ class Worker:
     def _forget(self, running: Running) -> None:
         if self._running.get(running.job.id) is running:
             del self._running[running.job.id]
+            self._suspects.discard(running.job.id)
             self._queue.done(running.job.id, running.device_seconds)
             self.estimates.ended(running.job.id, finished=False)
         self._poster.changed.set()
 
     async def _claim_and_run(self, job_id: str) -> None:
-        job = await self._claim(job_id)
-        if job is not None:
-            self._running[job_id].job = job
-            await self._run(self._running[job_id])
+        async with self._alone if job_id in self._suspects else nullcontext():
+            job = await self._claim(job_id)
+            if job is not None:
+                self._running[job_id].job = job
+                await self._run(self._running[job_id])
 
     async def _run(self, running: Running) -> None:
         """Paint one job and store its pictures. The one place that outlives any error."""
@@ -232,10 +245,12 @@ class Worker:
     async def _make(self, running: Running) -> list[NewPicture]:
         """Let the job's recipe make its pictures."""
         job, recipe = running.job, RECIPES[running.job.kind]
+        model = self._models.get(job.model)
+        judged = model is not None and await asyncio.to_thread(has_judge, model)
         making = Making(
             job=job,
             params=Params.from_json(job.params),
-            model=self._models.get(job.model),
+            model=model,
             store=self._store,
             engine=self._engine,
             settings=self._settings(),
@@ -244,6 +259,7 @@ class Worker:
                 engine=self._engine,
                 estimates=self.estimates,
                 withheld=lambda: is_withheld(self._settings().moderation, job),
+                must_judge=lambda: judged and self._settings().moderation.unsafe != "allow",
                 company=lambda: len(self._running),
                 crash=self._crash,
             ),
@@ -253,7 +269,7 @@ class Worker:
                 return await recipe.make(making)
             async with self._heavy:
                 return await recipe.make(making)
-        progress = await self._progress(running, making.params)
+        progress = self._progress(running, making.params, judged=judged)
         progress.start()
         pictures = await recipe.make(making)
         await progress.close()
@@ -263,7 +279,12 @@ class Worker:
         job, used = running.job, running.device_seconds
         policy = self._settings().moderation
         pictures = await marked(
-            pictures, running.flagged, job=job, moderation=policy, store=self._store
+            pictures,
+            running.flagged,
+            judged=running.judged,
+            job=job,
+            moderation=policy,
+            store=self._store,
         )
         job = await until_stored(lambda: self._store.rendered(job, pictures, device_seconds=used))
         self._metrics.promise_kept(self.estimates.ended(job.id, finished=True))
@@ -283,9 +304,8 @@ class Worker:
             await self._poster.tell(job, texts_discord.ended(job, sentence), view=view)
             await self._poster.sequels.ended(job)
 
-    async def _progress(self, running: Running, params: Params) -> Progress:
+    def _progress(self, running: Running, params: Params, *, judged: bool) -> Progress:
         job, model = running.job, self._models.get(running.job.model)
-        judged = model is not None and await asyncio.to_thread(_has_judge, model)
 
         def delivery() -> DeliveryConfig:
             given, moderation = self._settings().delivery, self._settings().moderation
@@ -325,10 +345,6 @@ def _preview(step: Step, *, job: Job, params: Params, model: ModelInfo | None) -
     return jobs.encode_preview(step, job, params, model)
 
 
-def _has_judge(model: ModelInfo) -> bool:
-    return Path(model.path, JUDGE).is_dir()
-
-
 def code_of(error: Exception) -> str:
     """Return the code under which a failure is stored."""
     match error:
@@ -344,5 +360,7 @@ def code_of(error: Exception) -> str:
             return "source"
         case UpscalerError():
             return "upscaler"
+        case UnjudgedError():
+            return "unjudged"
         case _:
             return "engine"

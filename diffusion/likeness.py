@@ -7,6 +7,7 @@ imports torch; never proves that two pictures are one.
 """
 
 from functools import cache
+from math import inf
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,8 @@ _SIDE: Final = 32
 _BLOCK: Final = 9
 # Above the median by less than this part of the mean is noise: symmetric drawings have many zeros.
 _NOISE: Final = 0.01
+# Of squared grey levels: what varies less is a plain field and a coder's traces.
+_BLANK: Final = 4.0
 
 
 def phash(picture: Image.Image) -> int:
@@ -32,6 +35,22 @@ def phash(picture: Image.Image) -> int:
     # And what is zero but for rounding is zero on every machine.
     bits = low > np.median(low) + _NOISE * np.abs(low).mean() + 1e-6
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """Return how far two pictures differ at a glance, from 0: the mean square between their small
+    copies in colour, as a part of how much the plainer of the two varies.
+
+    A picture that is all but blank is like no other, not even like itself: endless.
+    """
+    here, there = (_glance(each) for each in (one, other))
+    varies = min(float(np.square(each - each.mean(axis=(0, 1))).mean()) for each in (here, there))
+    return float(np.square(here - there).mean()) / varies if varies >= _BLANK else inf
+
+
+def _glance(picture: Image.Image) -> NDArray[np.float64]:
+    small = picture.convert("RGB").resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64)
 
 
 def bits_apart(one: int, other: int) -> int:

@@ -2,7 +2,9 @@
 
 Promises: the numbers and the verdict of the reference (Rombach et al. 2022; Radford et al. 2021 for
 the vision transformer): a picture's CLIP embedding is held against fixed concept vectors, each with
-its own threshold. Never changes a picture; what a verdict means is the caller's to say.
+its own threshold. Numbers that are not finite are no verdict: they raise NumericalError, where a
+comparison would call the picture safe. Never changes a picture; what a verdict means is the
+caller's to say.
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from diffusion.errors import NumericalError
 from diffusion.networks.configs import SafetyConfig
 
 # Means and deviations of CLIP's training pictures (Radford et al. 2021).
@@ -93,9 +96,15 @@ class SafetyChecker(nn.Module):
         return Scores(special=special.float().cpu(), concepts=concepts.float().cpu())
 
     def verdicts(self, scores: Scores) -> list[bool]:
-        """Apply the thresholds: special concepts first, each hit making what follows stricter."""
+        """Apply the thresholds: special concepts first, each hit making what follows stricter.
+
+        Raises NumericalError when a number is not finite.
+        """
         special = cast(Tensor, self.special_care_embeds_weights).float().cpu().numpy()
         concepts = cast(Tensor, self.concept_embeds_weights).float().cpu().numpy()
+        numbers = (special, concepts, scores.special.numpy(), scores.concepts.numpy())
+        if not all(np.isfinite(each).all() for each in numbers):
+            raise NumericalError("the safety checker computed numbers that are not finite")
         found = []
         for near_special, near in zip(scores.special.numpy(), scores.concepts.numpy(), strict=True):
             stricter = np.float32(0)

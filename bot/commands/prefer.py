@@ -25,6 +25,7 @@ def prefer() -> app_commands.Group:
     group.add_command(_suffix())
     group.add_command(option)
     group.add_command(_toggle("auto_dm", Name.DM))
+    group.add_command(_toggle("prompt_in_files", Name.WORDS))
     group.add_command(_toggle("remix", Name.REMIX))
     group.add_command(_toggle("variability", Name.VARIATION))
     return group
