@@ -1,23 +1,34 @@
 """How the bot is: the event loop's lag, and numbers for Prometheus where an admin wants them.
 
-Promises that the lag meter costs next to nothing and is always on; that metrics are served on the
-loopback address alone, and only if the settings name a port. Never holds what users typed.
+Promises that the lag meter costs next to nothing and is always on; that metrics and health are
+served on the loopback address alone, and only if the settings name a port, by a thread of their
+own, so that they answer also while the event loop hangs. Never holds what users typed.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
 from threading import Thread
-from typing import Final
-from wsgiref.simple_server import WSGIServer
+from typing import TYPE_CHECKING, Final
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from bot.liveness import Health
 
 TICK: Final = 0.05
 KEPT: Final = 1200
 WARN_EVERY: Final = 10.0
+# A client that says nothing may stay this long.
+CLIENT_SECONDS: Final = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -124,10 +135,41 @@ class Metrics:
         self.lag.labels("p99").set_function(lambda: meter.value.p99)
         self.lag.labels("max").set_function(lambda: meter.value.max)
 
-    def serve(self, port: int) -> None:
-        """Listen on 127.0.0.1; OSError when the port is taken."""
-        self._server = start_http_server(port, addr="127.0.0.1", registry=self.registry)
-        log.info("metrics on http://127.0.0.1:%d/metrics", port)
+    def serve(self, port: int, look: "Callable[[], Health] | None" = None) -> int:
+        """Listen on 127.0.0.1: /metrics and, where `look` says how things are, /healthz.
+
+        Returns the port, which is any free one for 0. OSError when it is taken. `look` is called
+        from another thread.
+        """
+        page = self._page(look)
+        server = make_server("127.0.0.1", port, page, server_class=_Server, handler_class=_Handler)
+        thread = Thread(target=server.serve_forever, name="health", daemon=True)
+        self._server = server, thread
+        thread.start()
+        port = server.server_port
+        log.info("metrics and health on http://127.0.0.1:%d/metrics and /healthz", port)
+        return port
+
+    def _page(
+        self, look: "Callable[[], Health] | None"
+    ) -> "Callable[[WSGIEnvironment, StartResponse], Iterable[bytes]]":
+        metrics = make_wsgi_app(self.registry)
+
+        def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
+            path = environ["PATH_INFO"]
+            if path == "/metrics":
+                found: Iterable[bytes] = metrics(environ, start)
+                return found
+            status, body = HTTPStatus.NOT_FOUND, b"/metrics or /healthz\n"
+            kind = "text/plain"
+            if path == "/healthz" and look is not None:
+                health = look()
+                status, body, kind = HTTPStatus(health.status), bytes(health), "application/json"
+            head = [("Content-Type", kind), ("Content-Length", str(len(body)))]
+            start(f"{status.value} {status.phrase}", head)
+            return [body]
+
+        return answer
 
     def close(self) -> None:
         """Stop listening."""
@@ -137,3 +179,18 @@ class Metrics:
             server.server_close()
             thread.join()
             self._server = None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    """Answers each client in a thread, so that none waits for another."""
+
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    """Answers without a line in the log for every look."""
+
+    timeout = CLIENT_SECONDS
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

@@ -17,6 +17,8 @@ from bot.secrets import RedactionFilter, Redactor
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+# How every message names the job that it is about.
+_JOB: Final = "job %s"
 # What every record has; whatever else it has was given as `extra`.
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # Libraries whose DEBUG lines hold whole requests, and whose INFO lines are of no use to an admin.
@@ -49,7 +51,9 @@ def set_level(level: str) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, what was given as extra, traceback."""
+    """One JSON object a line: time, level, logger, message, the job it is about, what was given as
+    extra, traceback.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         """Use this redactor on the finished line."""
@@ -64,6 +68,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        job = _job(record)
+        if job is not None:
+            line["job"] = job
         line |= {key: value for key, value in vars(record).items() if key not in _OWN}
         trace = _traceback(record)
         if trace:
@@ -92,6 +99,19 @@ class PlainFormatter(logging.Formatter):
         if trace:
             line += "".join(f"\n    {_printable(part)}" for part in trace.splitlines())
         return self._redactor(line)
+
+
+def _job(record: logging.LogRecord) -> str | None:
+    """Return the id of the job that a record is about, so that a search can ask for it.
+
+    It is told by the code's own words, never by what they were filled with.
+    """
+    words = str(record.msg)
+    place = words.find(_JOB)
+    if place < 0 or not isinstance(record.args, tuple):
+        return None
+    number = words[:place].replace("%%", "").count("%")
+    return str(record.args[number]) if number < len(record.args) else None
 
 
 def _time(record: logging.LogRecord) -> datetime:

@@ -6,6 +6,7 @@ slash ("/imagine"), that of an option or a menu entry with a word before it ("op
 "menu:Info"), so that a name and a word of the same letters are told apart.
 """
 
+import asyncio
 import re
 from typing import Final
 
@@ -13,7 +14,7 @@ import discord
 from discord import app_commands
 from discord.app_commands import TranslationContextLocation as Location
 
-from bot.language import SOURCE, language_of, speaking, tr
+from bot.language import SOURCE, language_of, read_all, speaking, tr
 
 _NAMES: Final = {
     Location.command_name: "/",
@@ -27,6 +28,10 @@ _TEXT_LIMIT: Final = 100
 
 class CommandTranslator(app_commands.Translator):
     """Hands discord.py the sentences of `bot.language`."""
+
+    async def load(self) -> None:
+        """Read the languages, before the first sentence would hold up the event loop for it."""
+        await asyncio.to_thread(read_all)
 
     async def translate(
         self,

@@ -56,6 +56,23 @@ def test_json_lines(root: logging.Logger) -> None:
     assert SECRET not in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("words", "found", "job"),
+    [
+        ("job %s: posting failed for now (%s)", ("abc", "x"), "abc"),
+        ("the pictures of job %s deleted by %d", ("abc", 7), "abc"),
+        ("100 %% of %d for job %s", (3, "abc"), "abc"),
+        ("job of %s", ("job %s",), None),
+        ("%s", ("job %s",), None),
+        ("job %s", (), None),
+        ("nothing", (), None),
+    ],
+)
+def test_a_line_about_a_job_has_its_id(words: str, found: tuple[object, ...], job: object) -> None:
+    record = logging.LogRecord("bot", logging.INFO, "x.py", 1, words, found, None)
+    assert json.loads(JsonFormatter(Redactor()).format(record)).get("job") == job
+
+
 def test_configuring_again_replaces_only_our_own_handler(root: logging.Logger) -> None:
     foreign = logging.NullHandler()
     root.addHandler(foreign)

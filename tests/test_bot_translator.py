@@ -1,5 +1,6 @@
 """What Discord gets of our commands in other languages: names, descriptions, and English."""
 
+import threading
 from typing import Any
 
 import discord
@@ -7,7 +8,7 @@ import pytest
 from discord import app_commands
 from discord.app_commands import TranslationContextLocation as Location
 
-from bot import translator
+from bot import language, translator
 from bot.translator import CommandTranslator
 
 ENGLISH = (discord.Locale.american_english, discord.Locale.british_english, discord.Locale.german)
@@ -83,3 +84,20 @@ async def test_the_shipped_japanese_is_found() -> None:
     assert await translated("history", Location.command_name) == "履歴"
     assert await translated("prompt", Location.parameter_name) == "プロンプト"
     assert await translated("Your earlier pictures") == "これまでの画像を表示します"
+
+
+async def test_the_languages_are_read_before_they_are_needed_and_not_by_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[int] = []
+
+    def read_all() -> None:
+        threads.append(threading.get_ident())
+        language.read_all()
+
+    monkeypatch.setattr(translator, "read_all", read_all)
+    language._catalogue.cache_clear()
+    await CommandTranslator().load()
+    assert threads
+    assert threads != [threading.get_ident()]
+    assert language._catalogue.cache_info().currsize == len(language.languages())
