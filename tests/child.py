@@ -4,23 +4,44 @@ Promises the real command line, client, store and sockets; only the engine is th
 the addresses are the playground's. `EASEL_TEST` holds the wishes as JSON: api, gateway, cdn, crash
 ("point:n": die by SIGKILL the n-th time a job passes the point), hold (stop before that step),
 prepare ("module:function": called with the engine and the wishes before the bot starts).
+
+`python -m tests.child --nursery` imports everything once and then becomes a bot for every line of
+JSON on its standard input: a fork, so that a test which starts a bot a hundred times pays once for
+what Python does before `main`. It tells the processes' ids and ends, and takes them along when its
+input ends.
 """
 
 import functools
+import gc
 import json
 import os
+import select
 import signal
 import sys
 from collections import Counter
 from importlib import import_module
 from typing import Any
 
+from PIL import Image
+
 import bot.serving
 from bot.__main__ import main
 from bot.app import App
+from bot.language import read_all
 from bot.playground import aim
 from bot.poster import no_crash
 from tests.fakes import FakeEngine, model_info
+
+# What a start imports inside its functions, or a library when it is first used.
+LATER = (
+    "bot.loading",
+    "bot.logs",
+    "bot.secrets",
+    "storage.migrate",
+    "anyio._backends._asyncio",
+    "numpy.ma",
+    "rich._emoji_codes",
+)
 
 
 class CrashAt:
@@ -52,9 +73,77 @@ def prepare(wishes: dict[str, Any]) -> None:
     aim(wishes["api"], wishes["gateway"], wishes["cdn"])
     if wishes.get("prepare"):
         module, _, function = wishes["prepare"].partition(":")
-        getattr(import_module(module), function)(engine, wishes)
+        getattr(import_module(module), function)(engine, {**wishes, "crash": crash})
+
+
+def nurse() -> None:
+    """Fork for every line read; return in each child, and never in the parent."""
+    for name in LATER:
+        import_module(name)
+    Image.preinit()
+    read_all()
+    gc.collect()
+    gc.freeze()
+    # A wake-up for the loop below: a child's end writes here.
+    ends, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    born: set[int] = set()
+    waiting = b""
+    _tell({"ready": True})
+    while True:
+        ready, _, _ = select.select([0, ends], [], [])
+        if ends in ready:
+            os.read(ends, 4096)
+            _tell_ends(born)
+        if 0 not in ready:
+            continue
+        read = os.read(0, 65536)
+        if not read:
+            break
+        *lines, waiting = (waiting + read).split(b"\n")
+        for line in lines:
+            child = os.fork()
+            if child == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                os.close(ends)
+                os.close(wake)
+                _become(json.loads(line))
+                return
+            born.add(child)
+            _tell({"born": child})
+    for child in born:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    os._exit(0)
+
+
+def _tell(word: dict[str, Any]) -> None:
+    os.write(1, json.dumps(word).encode() + b"\n")
+
+
+def _tell_ends(born: set[int]) -> None:
+    for child in list(born):
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            born.discard(pid)
+            _tell({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _become(wanted: dict[str, Any]) -> None:
+    """Take on the arguments, the environment and the outputs that a start would have given."""
+    os.environ.update(wanted["environment"])
+    sys.argv[1:] = wanted["arguments"]
+    nothing = os.open(os.devnull, os.O_RDWR)
+    log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for old, new in ((0, nothing), (1, nothing), (2, log)):
+        os.dup2(new, old)
 
 
 if __name__ == "__main__":
+    if "--nursery" in sys.argv:
+        nurse()
     prepare(json.loads(os.environ["EASEL_TEST"]))
     sys.exit(main())  # type: ignore[func-returns-value]

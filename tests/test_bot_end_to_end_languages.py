@@ -189,6 +189,7 @@ COMMANDS: list[tuple[str, dict[str, object]]] = [
     ("prefer option list", {}),
     ("prefer variability", {}),
     ("prefer auto_dm", {}),
+    ("prefer prompt_in_files", {}),
     ("models", {}),
     ("models", {"search": "emoji"}),
     ("loras", {}),

@@ -155,7 +155,9 @@ async def test_the_second_signal_ends_at_once(pg: Playground, tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         await met(fault)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 2) != 0
+        assert await asyncio.wait_for(process.wait(), 5) == 130
+    (job,) = await jobs_of(tmp_path)
+    assert (job.state, job.crashes) == (JobState.QUEUED, 0)
 
 
 async def test_two_bots_do_not_share_a_folder(pg: Playground, tmp_path: Path) -> None:

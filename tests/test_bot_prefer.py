@@ -123,11 +123,12 @@ async def test_switches_switch_and_say_so(room: Room) -> None:
             ("prefer remix", "Remix: on", "Remix: off"),
             ("prefer auto_dm", "DM me: on", "DM me: off"),
             ("prefer variability", "Variation: subtle", "Variation: strong"),
+            ("prefer prompt_in_files", "Prompt in files: on", "Prompt in files: off"),
         ):
             assert first in (await use(room, "bob", command)).content
             assert second in (await use(room, "bob", command)).content
         held = await app.services.store.preferences(Scope.USER, room.pg.people["bob"].id)
-        assert held == {"remix": False, "dm": False, "variation": "strong"}
+        assert held == {"remix": False, "dm": False, "variation": "strong", "words": False}
 
 
 def test_a_longer_circle_is_found_through_all_of_it() -> None:

@@ -62,6 +62,17 @@ def test_a_token_file_that_will_not_do(
     assert PARTS[2] not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
+def test_a_credential_of_systemd_may_look_as_if_its_group_could_read_it(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, CANARY.encode(), 0o440)
+    assert find_token({"CREDENTIALS_DIRECTORY": str(tmp_path)}, path) == CANARY
+    for elsewhere in ({}, {"CREDENTIALS_DIRECTORY": ""}, {"CREDENTIALS_DIRECTORY": "/run"}):
+        with pytest.raises(TokenError, match="chmod 600"):
+            find_token(elsewhere, path)
+    path.chmod(0o444)
+    with pytest.raises(TokenError, match="chmod 600"):
+        find_token({"CREDENTIALS_DIRECTORY": str(tmp_path)}, path)
+
+
 def test_a_token_file_that_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(TokenError, match="cannot be read: No such file"):
         find_token({}, tmp_path / "none")

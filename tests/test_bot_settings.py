@@ -39,7 +39,8 @@ async def test_the_panel_shows_every_value_and_whose_it_is(room: Room) -> None:
         assert panel.ephemeral
         assert line(panel, "Model") == "Model · `emoji` · as the bot comes"
         assert line(panel, "Stylize") == "Stylize · `100` · as the bot comes"
-        for name in ("Quality", "Variation", "Remix", "Speed", "Raw", "Private", "DM me"):
+        switches = ("Remix", "Speed", "Raw", "Private", "DM me", "Prompt in files")
+        for name in ("Quality", "Variation", *switches):
             assert "as the bot comes" in line(panel, name)
         assert entries(panel, "v1:set:u:quality") == ["=", "0.25", "0.5", "1", "2"]
 
@@ -69,7 +70,7 @@ async def test_a_choice_is_kept_and_shown_as_mine_and_taken_back(room: Room) -> 
         assert line(panel, "Quality") == "Quality · `1` · as the bot comes"
         await press(room, "alice", panel, "v1:set:u:reset")
         assert await app.services.store.preferences(Scope.USER, alice) == {}
-        assert panel.content.count("as the bot comes") == 9
+        assert panel.content.count("as the bot comes") == 10
 
 
 async def test_the_wheel_of_speeds_goes_round(room: Room) -> None:
@@ -222,6 +223,6 @@ def test_who_wins() -> None:
 
 @pytest.mark.parametrize("name", sorted(PERSONAL))
 def test_a_server_has_no_say_in_what_is_personal(name: Name) -> None:
-    value = True if name is Name.DM else "--tile"
+    value = "--tile" if name is Name.SUFFIX else True
     assert effective({Origin.GUILD: {name: value}}, Config(), set())[name] in (False, "")
     assert effective({Origin.USER: {name: value}}, Config(), set())[name] == value

@@ -5,11 +5,14 @@ another seed, and a job that ended in any way but the one that was due.
 """
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from bot.playground import InteractionState, MessageRecord, Playground
 from diffusion import Params
-from storage import Job, JobState
+from storage import Job, JobState, StorageError, Store
+from storage.files import PictureFiles
 from tests.bot_desk import results
+from tests.chaos.bots import whole_table
 from tests.chaos.suite import Run
 from tests.fakes import colour
 from tests.pixels import tile_colours
@@ -22,6 +25,33 @@ def shown(pg: Playground) -> dict[str, list[MessageRecord]]:
         name = str(record.attachments[0]["filename"])
         found.setdefault(name.removeprefix("easel-")[:13], []).append(record)
     return found
+
+
+async def examined(run: Run, folder: Path) -> list[Job]:
+    """Open the store of a bot that has ended, as a start does, and return its jobs.
+
+    Every row must be as it was written, every picture that a row names must be there and whole, and
+    no file may be there that no row names.
+    """
+    store = await Store.open(folder / "data")
+    try:
+        await store.check()
+        jobs = await whole_table(store)
+        named = set[str]()
+        for job in jobs:
+            for picture in await store.pictures(job.id):
+                named.add(picture.sha256)
+                await store.read_picture(picture)
+    except StorageError as error:
+        run.add("damaged")
+        run.failures.append(str(error))
+        return []
+    finally:
+        await store.close()
+    strange = set(PictureFiles(folder / "data" / "pictures").stored()) - named
+    run.must(not strange, f"files that no row names: {sorted(strange)[:3]}")
+    run.figures.setdefault("damaged", 0)
+    return jobs
 
 
 async def judge(
@@ -43,6 +73,10 @@ async def judge(
         by_interaction.add(job.interaction_id)
         due = given.get(job.id, JobState.POSTED)
         here = messages.pop(job.id, [])
+        if job.deleted_at is not None and job.state is due:
+            # Its message goes last: it may still be there where the deleting broke off.
+            run.must(len(here) <= 1, f"job {job.id} is deleted and shown {len(here)} times")
+            continue
         if job.state is not due:
             run.add("lost")
             run.failures.append(f"job {job.id} is {job.state}, not {due}")
@@ -68,9 +102,10 @@ async def judge(
 
 
 async def _look(run: Run, pg: Playground, job: Job, message: MessageRecord) -> None:
-    seed = Params.from_json(job.params).seed
+    params = Params.from_json(job.params)
+    seed = params.seed
     colours = tile_colours(await pg.read_attachment(message.attachments[0]))
-    if colours != [colour(seed + number) for number in range(4)]:
+    if colours != [colour(seed + number, params.init_image) for number in range(4)]:
         run.add("wrong pictures")
         run.failures.append(f"job {job.id} shows other pictures than those of seed {seed}")
 

@@ -1,0 +1,59 @@
+"""Jobs that the last process died under: each has the engine to itself in the next one."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from diffusion import Params
+from storage import Job, JobKind, NewJob, Store
+from tests.bot_room import Room, open_room, results
+
+NAMES = ("first", "second", "third")
+
+
+async def leave_running(room: Room, *, clean: bool) -> list[Job]:
+    """Leave jobs as a process does that died at work, or one that was stopped."""
+    found = []
+    async with await Store.open(room.folder / "data") as store:
+        for number, name in enumerate(NAMES):
+            params = Params(prompt=name, seed=number, steps=2, width=64, height=64)
+            new = NewJob(
+                kind=JobKind.IMAGINE,
+                params=params.to_json(),
+                prompt=name,
+                images=params.images,
+                model=params.model,
+                requester_id=room.pg.people["alice"].id,
+                guild_id=room.pg.guild_id,
+                channel_id=room.pg.channel_id,
+                interaction_id=number + 1,
+            )
+            claimed = await store.claim((await store.enqueue(new)).job.id)
+            assert claimed is not None
+            found.append(claimed)
+        if clean:
+            await store.mark_clean_stop()
+    return found
+
+
+@pytest.mark.parametrize("clean", [False, True])
+async def test_only_what_a_crash_left_runs_alone(tmp_path: Path, clean: bool) -> None:
+    async with open_room(tmp_path) as room:
+        left = await leave_running(room, clean=clean)
+        gate = room.engine.hold(2)
+        async with room.bot():
+            await gate.reached.wait()
+            # A fourth one, which nobody suspects, comes while they wait.
+            await room.imagine("bob", "fourth --steps 2")
+            alone = 1 if not clean else len(left) + 1
+            async with asyncio.timeout(5):
+                while gate.held < alone:
+                    gate.reached.clear()
+                    await gate.reached.wait()
+            assert room.engine.running == alone
+            gate.open.set()
+            await room.pg.wait(lambda ledger: len(results(ledger)) == len(left) + 1, timeout=10)
+        assert len(room.engine.finished) == len(left) + 1
+        assert room.engine.most_running == alone
+        assert room.engine.abandoned == []
