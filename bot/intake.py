@@ -8,14 +8,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
-
-import aiohttp
-import discord
+from functools import partial
+from typing import Final
 
 from bot import judged, limits, roles, texts, texts_community, texts_discord
+from bot.acknowledging import acknowledge, thinking
 from bot.answers import say
 from bot.cards import under_progress
 from bot.config import Config
@@ -23,6 +22,7 @@ from bot.estimates import work_of
 from bot.halts import Halt, Halts
 from bot.health import Metrics
 from bot.jobs import MAX_UPLOAD, TELLS_WORDS, details_of
+from bot.patience import until_stored
 from bot.poster import CrashPoint, no_crash
 from bot.preferences import tells_words
 from bot.queue import EVERYWHERE, FairQueue, Ticket, share_of
@@ -33,11 +33,6 @@ from bot.worker import Worker
 from diffusion import Params
 from storage import MOST_IMAGES, Enqueued, Job, JobKind, NewJob, StorageError, Store
 
-if TYPE_CHECKING:
-    from discord.ui import View
-
-# Discord takes the first answer within three seconds; what comes later is lost anyway.
-ANSWER_SECONDS: Final = 4.0
 # Kinds whose pictures are no grid of four.
 _MANY: Final = frozenset({JobKind.MORPH, JobKind.GRID, JobKind.REROLL})
 
@@ -67,6 +62,7 @@ class Intake:
         self._metrics = metrics
         self._halts = halts
         self._crash = crash
+        self._notes: set[asyncio.Task[None]] = set()
 
     async def accept(self, interaction: Interaction, news: Sequence[NewJob]) -> None:
         """Take in all jobs of one interaction, or say in a sentence why none."""
@@ -79,7 +75,7 @@ class Intake:
             await say(interaction, refusal)
             return
         try:
-            accepted = await self._enqueue(news, settings)
+            accepted = await thinking(interaction, self._enqueue(news, settings))
         except StorageError as error:
             log.warning("a job of %d was not accepted: %s", interaction.user.id, error)
             await say(interaction, texts_discord.not_accepted(error))
@@ -172,7 +168,7 @@ class Intake:
 
     async def _answer(self, interaction: Interaction, job: Job) -> None:
         content = self._waiting_text(job)
-        message_id = await _acknowledge(interaction, content, under_progress(job))
+        message_id = await acknowledge(interaction, content, under_progress(job))
         if message_id is not None:
             self._crash("answered")
             await self._note(job, job.channel_id, message_id)
@@ -189,12 +185,26 @@ class Intake:
             await self._note(job, job.channel_id, message_id)
 
     async def _note(self, job: Job, channel_id: int, message_id: int) -> None:
+        note = partial(
+            self._store.note_progress_message,
+            job.id,
+            channel_id=channel_id,
+            message_id=message_id,
+        )
         try:
-            await self._store.note_progress_message(
-                job.id, channel_id=channel_id, message_id=message_id
-            )
+            await note()
         except StorageError as error:
             log.warning("job %s: its message could not be noted: %s", job.id, error)
+            # The pictures need the same room on the disk, so this is mostly there before them.
+            task = asyncio.create_task(self._note_later(job, note), name=f"note {job.id}")
+            self._notes.add(task)
+            task.add_done_callback(self._notes.discard)
+
+    async def _note_later(self, job: Job, note: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await until_stored(note)
+        except StorageError as error:
+            log.warning("job %s: its message is not noted: %s", job.id, error)
 
     def _waiting_text(self, job: Job) -> str:
         if is_express(job):
@@ -259,35 +269,3 @@ def check_jobs(
                 prompt, settings.moderation, guild_id=interaction.guild_id, channels=channels
             )
     return refused
-
-
-async def _acknowledge(interaction: Interaction, content: str, view: "View") -> int | None:
-    """Answer an interaction with a message; return the message's id if that is known."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            answer = await interaction.response.send_message(
-                content,
-                view=view,
-                allowed_mentions=discord.AllowedMentions.none(),
-                suppress_embeds=True,
-            )
-        return answer.message_id
-    except discord.InteractionResponded:
-        return None
-    except discord.HTTPException as error:
-        log.info("interaction %d could not be answered: %s", interaction.id, error)
-        if error.status < 500:
-            return None
-    # A session that was closed under a request raises a bare RuntimeError.
-    except (aiohttp.ClientError, OSError, RuntimeError) as error:
-        log.info("interaction %d: the answer may be lost: %s", interaction.id, error)
-    return await _answer_of(interaction)
-
-
-async def _answer_of(interaction: Interaction) -> int | None:
-    """Ask which message an interaction was answered with, when the reply to that got lost."""
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return (await interaction.original_response()).id
-    except (discord.DiscordException, aiohttp.ClientError, OSError, RuntimeError):
-        return None

@@ -165,6 +165,8 @@ class Worker:
             ticket = self._queue.taken(job_id)
             if ticket is not None and ticket.work is not None:
                 self.estimates.taken(job_id, ticket.work)
+            if job_id in self._suspects:
+                await self._wait_until(lambda: not self._running)
             job = await self._claim(job_id)
             if job is None:
                 self._queue.done(job_id, 0.0)
