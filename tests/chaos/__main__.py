@@ -1,6 +1,6 @@
 """`python -m tests.chaos [commit | night] [C1 C4 …]`: run the chaos suites, a line of JSON each.
 
-Every suite is a process of its own; two run side by side. `--record FILE` keeps the line of each
+Every suite is a process of its own; two run side by side, but for those that measure. `--record FILE` keeps the line of each
 finished suite in a file, one per suite and scale, and `--resume` skips what is held there already.
 """
 
@@ -116,7 +116,8 @@ def main() -> None:
         return bool(found["held"])
 
     with ThreadPoolExecutor(max_workers=max(1, asked.at_once)) as pool:
-        ends = list(pool.map(start, names))
+        ends = list(pool.map(start, (name for name in names if not known[name].alone)))
+    ends += [start(name) for name in names if known[name].alone]
     sys.exit(0 if all(ends) else 1)
 
 

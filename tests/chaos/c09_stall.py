@@ -200,5 +200,10 @@ async def _judge(run: Run, figures: Path, beats: list[float]) -> None:
 
 
 SUITE = Suite(
-    name="C9", about="the loop's lag while the model paints", commit=60, night=3600, run=run
+    name="C9",
+    about="the loop's lag while the model paints",
+    commit=60,
+    night=3600,
+    run=run,
+    alone=True,
 )

@@ -228,4 +228,6 @@ def _judge(run: Run, sizes: list[Size]) -> None:
     run.must(max(added) <= LINEAR * min(added) + PAGES, "the database grows faster and faster")
 
 
-SUITE = Suite(name="C11", about="a soak of jobs and presses", commit=300, night=10_000, run=run)
+SUITE = Suite(
+    name="C11", about="a soak of jobs and presses", commit=300, night=10_000, run=run, alone=True
+)

@@ -60,13 +60,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """One row of the chaos matrix."""
+    """One row of the chaos matrix; `alone` is one that measures and wants no neighbour."""
 
     name: str
     about: str
     commit: int
     night: int
     run: Callable[[Run], Coroutine[Any, Any, None]]
+    alone: bool = False
 
     def count(self, scale: str) -> int:
         """Return how many faults a run of some scale has."""
