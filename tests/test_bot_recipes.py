@@ -154,6 +154,7 @@ async def test_what_might_be_withheld_is_not_shown_on_the_way(
     folder.mkdir()
     if judged:
         (folder / "safety_checker").mkdir()
+        room.engine.flagged = (False,) * 4
     models = {"emoji": replace(model_info(), path=str(folder))}
     async with room.bot(QUICK + f'[moderation]\nunsafe = "{unsafe}"\n', models):
         gate = room.engine.hold(3)
