@@ -43,7 +43,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """What somebody reads, and since when; `plain` is it before the drift, `company` who ran."""
+    """What somebody reads, since when, and in what company; `plain` is it before the drift."""
 
     at: float
     seconds: float
@@ -125,10 +125,10 @@ class Estimator:
         self._errors.append(error)
         return error
 
-    def promised(self, job_id: str, seconds: float | None) -> None:
-        """Take note that somebody reads: it takes so long from now on."""
+    def promised(self, job_id: str, seconds: float | None, *, waiting: int = 0) -> None:
+        """Take note that somebody reads: it takes so long from now on; so many others wait."""
         if seconds is not None:
-            company = self._company
+            company = self._company(waiting)
             self._promises[job_id] = Promise(
                 at=self._clock(),
                 seconds=seconds,
@@ -163,19 +163,25 @@ class Estimator:
             return None
         return self._foretell([], job_id)
 
-    def until_result(self, ahead: Sequence[Work], own: Work) -> float | None:
-        """Return the seconds until a waiting job is painted, after those ahead of it."""
+    def until_result(
+        self, ahead: Sequence[Work], own: Work, behind: Sequence[Work] = ()
+    ) -> float | None:
+        """Return the seconds until a waiting job is painted, after those ahead of it.
+
+        Those behind it matter where there is room for them beside it.
+        """
         near = ahead[:MOST_SIMULATED]
-        seconds = self._foretell([*near, own], len(near))
+        line = [*near, own, *behind[: self._slots()]]
+        seconds = self._foretell(line, len(near))
         # A line this long is not gone through one by one.
         if seconds is None:
             return None
-        return seconds * (len(ahead) + 1) / (len(near) + 1) * self._drift(self._company)
+        drift = self._drift(self._company(len(ahead) + len(behind)))
+        return seconds * (len(ahead) + 1) / (len(near) + 1) * drift
 
-    @property
-    def _company(self) -> int:
-        """Return how many run now, as far as that tells of who will come beside them."""
-        return min(len(self._courses), MOST_COMPANY)
+    def _company(self, waiting: int) -> int:
+        """Return how many run or wait, as far as that tells of who will come beside them."""
+        return min(len(self._courses) + waiting, MOST_COMPANY)
 
     def _drift(self, company: int) -> float:
         """Return how much longer it took lately than was foretold from the same company.

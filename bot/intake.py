@@ -215,7 +215,8 @@ class Intake:
             waiting = texts_discord.waiting(job, position=position, eta=None)
             return f"{waiting}\n{texts_community.paused()}"
         eta = self._worker.eta(ticket)
-        self._worker.estimates.promised(job.id, eta)
+        others = len(self._queue) - (job.id in self._queue)
+        self._worker.estimates.promised(job.id, eta, waiting=others)
         return texts_discord.waiting(job, position=position, eta=eta)
 
 

@@ -11,8 +11,7 @@ at the next start.
 import asyncio
 import json
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, get_args
 
@@ -138,10 +137,11 @@ class FairQueue:
             place for place, one in enumerate(self._ordered_with(ticket), 1) if one is ticket
         )
 
-    def ahead_of(self, ticket: Ticket) -> Sequence[Work]:
-        """Return the work that is done before a job that waits, or would."""
-        before = takewhile(lambda one: one is not ticket, self._ordered_with(ticket))
-        return [one.work for one in before if one.work is not None]
+    def around(self, ticket: Ticket) -> tuple[Sequence[Work], Sequence[Work]]:
+        """Return the work before and after that of a job that waits, or would."""
+        line = list(self._ordered_with(ticket))
+        place = next(place for place, one in enumerate(line) if one is ticket)
+        return _works(line[:place]), _works(line[place + 1 :])
 
     def ticket(self, job_id: str) -> Ticket | None:
         """Return a job that waits."""
@@ -197,6 +197,10 @@ class FairQueue:
             return self._lanes[share].order(newcomer)
         found = [ticket for ticket in self._tickets.values() if ticket.share == share]
         return iter(found if newcomer is None else [*found, newcomer])
+
+
+def _works(tickets: Iterable[Ticket]) -> list[Work]:
+    return [ticket.work for ticket in tickets if ticket.work is not None]
 
 
 def choose(there: Sequence[Share], passed: Mapping[Share, int]) -> Share | None:

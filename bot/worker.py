@@ -118,7 +118,8 @@ class Worker:
         """Estimate the seconds until a waiting job is painted, from measured steps."""
         if ticket.work is None:
             return None
-        return self.estimates.until_result(self._queue.ahead_of(ticket), ticket.work)
+        ahead, behind = self._queue.around(ticket)
+        return self.estimates.until_result(ahead, ticket.work, behind)
 
     async def cancel(self, job_id: str) -> None:
         """Stop working on a job; on return the device is free and no progress edit is under way."""

@@ -96,6 +96,20 @@ def test_what_runs_beside_a_job_is_taken_into_account() -> None:
     assert beside == pytest.approx(2 * alone, rel=0.1)
 
 
+def test_who_comes_after_a_job_shares_the_device_where_there_is_room() -> None:
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 2)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "a", work, 1.0)
+    assert estimates.until_result([], work, [work] * 5) == pytest.approx(20.0, rel=0.1)
+    clock.now += 1.0
+    estimates.began("b", work)
+    estimates.began("c", work)
+    full = estimates.until_result([], work)
+    assert full is not None
+    assert estimates.until_result([], work, [work] * 5) == pytest.approx(full + 10, rel=0.1)
+
+
 def test_what_was_taken_from_the_queue_counts_before_it_begins() -> None:
     clock = Clock()
     estimates = Estimator(clock=clock, slots=lambda: 2)
@@ -347,8 +361,9 @@ class Room:
             share=share,
             work=work,
         )
-        told = estimates.until_result(self.queue.ahead_of(ticket), work)
-        estimates.promised(ticket.job_id, told)
+        ahead, behind = self.queue.around(ticket)
+        told = estimates.until_result(ahead, work, behind)
+        estimates.promised(ticket.job_id, told, waiting=len(ahead) + len(behind))
         self.promised += told is not None
         self.waited += len(self.queue) > 0
         works[ticket.job_id] = work

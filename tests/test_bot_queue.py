@@ -245,14 +245,17 @@ async def test_a_paused_guild_waits_and_the_others_go_on() -> None:
     assert await waiter == "a"
 
 
-def test_what_is_ahead_of_a_job_is_known_before_it_waits() -> None:
-    work = work_of(Params(prompt="x"))
-    queue = tickets(ticket("a", ALICE, work=work), ticket("b", BOB, work=work), ticket("c", BOB))
+def test_what_is_around_a_job_is_known_before_it_waits() -> None:
+    work, long = work_of(Params(prompt="x")), work_of(Params(prompt="x", steps=90))
+    queue = tickets(
+        ticket("a", ALICE, work=work), ticket("b", BOB, work=work), ticket("c", BOB, work=long)
+    )
     newcomer = ticket("new", CAROL, work=work)
-    assert len(queue.ahead_of(newcomer)) == queue.position_of(newcomer) - 1 == 2
+    assert queue.position_of(newcomer) == 3
+    assert queue.around(newcomer) == ([work, work], [long])
     waiting = queue.ticket("b")
     assert waiting is not None
-    assert queue.ahead_of(waiting) == [work]
+    assert queue.around(waiting) == ([work], [long])
 
 
 @pytest.mark.parametrize(
