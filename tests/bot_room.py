@@ -26,6 +26,7 @@ from tests.bot_desk import delivered
 from tests.fakes import FakeEngine, model_info
 from tests.test_bot_playground_support import the_judge
 
+GUILDS_SECONDS = 0.02
 QUICK = "[delivery]\nedit_seconds = 1\n[storage]\nmin_free_gib = 0\n"
 
 
@@ -63,6 +64,8 @@ class Room:
     ) -> AsyncIterator[App]:
         """Run the bot on an open store."""
         app = App(config=config, store=store, engine=self.engine, models=models)
+        # The playground sends its guilds at once; discord.py waits so long for one more.
+        vars(app.client._connection)["guild_ready_timeout"] = GUILDS_SECONDS
         self.current = app
         # Tests press faster than anybody; those about just that set it back.
         app.services.repeated.seconds = 0
