@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -102,7 +102,9 @@ class Child:
     def send_signal(self, signal: int, /) -> None:
         """Send a signal, if it still runs."""
         if not self._end.done():
-            os.kill(self.pid, signal)
+            # Its end may be known to its parent and not here yet.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal)
 
     def kill(self) -> None:
         """Kill it as `kill -9` does."""

@@ -168,7 +168,9 @@ def judge_waits(run: Run, ledger: Ledger, late: float) -> None:
         if not (record.fault or "").startswith("limited_"):
             continue
         seen[str(record.fault)] += 1
-        again = next((each for each in requests[index + 1 :] if is_same(each, record)), None)
+        # One that hung may have begun long before and be noted after.
+        later = (each for each in requests[index + 1 :] if each.at - each.seconds >= record.at)
+        again = next((each for each in later if is_same(each, record)), None)
         if again is None:
             run.failures.append(f"{record.method} {record.path} was never tried again")
             continue
