@@ -9,13 +9,12 @@ buttons go too. A few jobs at a time, so that nobody waits for a sweep.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.changes import amend
-from storage.forgetting import FORGOTTEN_PARAMS
+from storage.forgetting import FORGOTTEN_PARAMS, WORDLESS
 from storage.records import FINAL_STATES
 from storage.retention import drop_files
 from storage.rows import read_job, to_micros
@@ -23,15 +22,6 @@ from storage.tables import favourite as favourite_table
 from storage.tables import job as job_table
 from storage.tables import note as note_table
 from storage.tables import report as report_table
-
-_EMPTY: Final[dict[str, str | None]] = {
-    "params": FORGOTTEN_PARAMS,
-    "prompt": "",
-    "prompt_folded": "",
-    "details": None,
-    "source_sha256": None,
-    "error_text": None,
-}
 
 
 async def expire(
@@ -51,7 +41,7 @@ async def expire(
     for row in rows:
         job = read_job(row)
         gone = to_micros(job.deleted_at or now)
-        await amend(connection, job, {**_EMPTY, "deleted_at": gone})
+        await amend(connection, job, {**WORDLESS, "deleted_at": gone})
     return len(ids), unneeded
 
 

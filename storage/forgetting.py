@@ -40,13 +40,17 @@ FORGOTTEN_PARAMS: Final = '{"prompt":""}'
 NOBODY: Final = 0
 _DAY: Final = timedelta(days=1) // timedelta(microseconds=1)
 _PAGE: Final = 100
-_BLANK: Final[Mapping[str, str | int | None]] = {
+# What a job's row has of somebody's words and files, emptied.
+WORDLESS: Final[Mapping[str, str | None]] = {
     "params": FORGOTTEN_PARAMS,
     "prompt": "",
     "prompt_folded": "",
     "details": None,
     "source_sha256": None,
     "error_text": None,
+}
+_BLANK: Final[Mapping[str, str | int | None]] = {
+    **WORDLESS,
     "requester_id": NOBODY,
     "channel_id": 0,
     "locale": "en-US",

@@ -242,6 +242,21 @@ def test_who_always_comes_later_is_reckoned_with() -> None:
     assert alone < 40.0, "of this company nothing is known yet"
 
 
+def test_how_promises_were_kept_in_one_company_says_nothing_of_another() -> None:
+    """Who asks while two others wait was always told half of what it took; alone, all of it."""
+    clock = Clock()
+    estimates = Estimator(clock=clock, slots=lambda: 1)
+    work = work_of(params(64, steps=10))
+    run(estimates, clock, "first", work, 1.0)
+    for number in range(12):
+        told = estimates.until_result([], work, [work, work])
+        estimates.promised(str(number), told, waiting=2)
+        clock.now += 10.0
+        run(estimates, clock, str(number), work, 1.0)
+    assert estimates.until_result([], work, [work, work]) == pytest.approx(20.0, rel=0.1)
+    assert estimates.until_result([], work) == pytest.approx(10.0, rel=0.1)
+
+
 def test_a_long_line_is_estimated_without_going_through_it_one_by_one() -> None:
     estimates = Estimator(prior=lambda: 0.1)
     work = work_of(params(steps=10))
