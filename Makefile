@@ -49,8 +49,8 @@ bench-full: $(VENV)/.development ## Full-size models: load time, memory, one ste
 exact: $(VENV)/.development ## 10,000 random companies of jobs, 40 minutes: is every picture byte for byte the one made alone? Goes on where tests/EXACT.txt ends; empty that after a change of the engine
 	GOMP_SPINCOUNT=0 $(BIN)/python -m tests.companies 10000 --record tests/EXACT.txt
 
-chaos: $(VENV)/.development ## Every fault of the chaos matrix by the hundred, about an hour; goes on where tests/chaos/RESULTS.jsonl has no line that held
-	$(BIN)/python -m tests.chaos night --record tests/chaos/RESULTS.jsonl --resume
+chaos: $(VENV)/.development $(VENV)/sqlites ## Every fault of the chaos matrix by the hundred, over two hours; goes on where tests/chaos/RESULTS.jsonl has no line that held
+	EASEL_SQLITES=$(abspath $(VENV)/sqlites/older):$(abspath $(VENV)/sqlites/newer) $(BIN)/python -m tests.chaos night --record tests/chaos/RESULTS.jsonl --resume
 
 chaos-commit: $(VENV)/.development ## The same with fewer faults, in minutes; CI runs it
 	$(BIN)/python -m tests.chaos commit
@@ -92,6 +92,12 @@ $(VENV)/.development: $(VENV)/.product $(BESIDE)
 $(VENV)/.tools: requirements/tools.txt | $(BIN)/python
 	@$(INSTALL) --upgrade --target $(VENV)/tools -r requirements/tools.txt
 	@touch $@
+
+# Python has one SQLite; for others a package must have a wheel, or chaos does without them and says so.
+$(VENV)/sqlites: requirements/sqlite-older.txt requirements/sqlite-newer.txt | $(BIN)/python
+	-@$(INSTALL) --upgrade --target $@/older -r requirements/sqlite-older.txt
+	-@$(INSTALL) --upgrade --target $@/newer -r requirements/sqlite-newer.txt
+	@mkdir -p $@ && touch $@
 
 # The page is tested in the system's Chromium; nothing is downloaded from elsewhere.
 ROOT := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)

@@ -27,7 +27,7 @@ HEAD: Final = "# Made by `make lock`. Do not edit: change {source} and run it ag
 # Only torch's build for CUDA needs these.
 COMPANIONS: Final = re.compile(r"(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)")
 # What is installed beside everything else, without what it says it needs.
-ASIDE: Final = ("reference", "upscale", "kernels")
+ASIDE: Final = ("reference", "upscale", "kernels", "sqlite-older", "sqlite-newer")
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 # The systems that torch's build for the CPU is looked for on.
 LINUX: Final = ("manylinux_2_28_x86_64", "manylinux_2_28_aarch64")

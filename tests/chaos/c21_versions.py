@@ -1,7 +1,8 @@
 """C21: other versions of SQLite, and a foreign program that holds the database for ten seconds.
 
 The bot is a process, with each SQLite that is at hand: the one of this Python, and those of the
-packages `pysqlite3` and `pysqlite3-binary` where `EASEL_SQLITES` names folders that hold them. A
+packages `pysqlite3` and `pysqlite3-binary` where `EASEL_SQLITES` names folders that hold them, as
+`make chaos` does (3.46 and 3.53); the figures say which there were. A
 reader that holds on to an old moment must disturb nobody; a writer that holds the lock makes
 people wait, but nobody may see an error, and the work goes on after it.
 """
@@ -56,8 +57,8 @@ def tell_version(_engine: object, wishes: dict[str, Any]) -> None:
 
 def versions() -> list[str]:
     """Return the folders to look for a `pysqlite3` in; "" is this Python's own."""
-    given = os.environ.get("EASEL_SQLITES", "")
-    return ["", *filter(None, given.split(os.pathsep))]
+    given = os.environ.get("EASEL_SQLITES", "").split(os.pathsep)
+    return ["", *(place for place in given if (Path(place) / "pysqlite3").is_dir() and place)]
 
 
 async def run(run: Run) -> None:
