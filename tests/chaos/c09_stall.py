@@ -116,10 +116,12 @@ async def run(run: Run) -> None:
             # Loading torch and the weights takes its time on a machine that does other things, too.
             await pg.wait(lambda _: connects(pg), timeout=120)
             await pg.ready(timeout=20)
-            end = time.monotonic() + run.count
+            begun = time.monotonic()
+            end = begun + run.count
             people = [asyncio.create_task(_paint(pg, run, who, end)) for who in PEOPLE]
-            while time.monotonic() < end:
-                await asyncio.sleep(1)
+            for second in range(run.count):
+                # By the clock: sleeps of a second each add up to more in an hour.
+                await asyncio.sleep(begun + second + 1 - time.monotonic())
                 run.passed()
             await asyncio.gather(*people)
             listened = time.monotonic()
