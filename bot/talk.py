@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from discord.ui import View
 
 ONE_TRY: float = 60.0
+# Bytes a second; at this pace 12 MB take the five minutes after which aiohttp gives up itself.
+SLOWEST_LINE: Final = 40_000
 MOST_HISTORY: Final = 2000
 UNKNOWN_MESSAGE: Final = 10008
 TOO_OLD_TO_EDIT: Final = 30046
@@ -110,7 +112,7 @@ class Talk:
     async def edit(self, channel_id: int, message_id: int, letter: Letter) -> None:
         """Make a message of ours say this and nothing else."""
         message = self.channel(channel_id).get_partial_message(message_id)
-        async with outcomes(), opened(letter) as files:
+        async with outcomes(seconds=patience(letter)), opened(letter) as files:
             await message.edit(
                 content=letter.content,
                 attachments=files,
@@ -130,7 +132,7 @@ class Talk:
             reference = discord.MessageReference(
                 message_id=reply_to, channel_id=channel_id, fail_if_not_exists=False
             )
-        async with outcomes(), opened(letter) as files:
+        async with outcomes(seconds=patience(letter)), opened(letter) as files:
             some: Any = files or None
             message = await channel.send(
                 letter.content,
@@ -183,6 +185,12 @@ async def opened(letter: Letter) -> AsyncIterator[list[discord.File]]:
             # discord.py leaves each file holding itself, whole, until the collector's next long
             # round: with large pictures that is all the memory there is.
             io.BytesIO.close(file.fp)
+
+
+def patience(letter: Letter) -> float:
+    """Return how many seconds one try to send a letter may take: its files need time as well."""
+    files = (letter.picture, *letter.others)
+    return ONE_TRY + sum(len(each.data) for each in files if each is not None) / SLOWEST_LINE
 
 
 @contextlib.asynccontextmanager

@@ -1,10 +1,11 @@
 """What the tests of the bot share: a desk with playground, store and voice; what was posted."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import discord
 
@@ -19,6 +20,7 @@ from diffusion import ModelInfo, Params
 from storage import Job, JobKind, NewJob, Store
 from tests.fakes import model_info, paint
 
+_T = TypeVar("_T")
 MODELS: dict[str, ModelInfo] = {"emoji": model_info()}
 
 
@@ -133,8 +135,42 @@ async def open_desk(folder: Path) -> AsyncIterator[Desk]:
 async def met(fault: Fault) -> None:
     """Wait until a request has run into a fault; the ledger only hears of its end."""
     async with asyncio.timeout(5):
-        while not fault.hits:  # noqa: ASYNC110 - a fault has no event to wait for
-            await asyncio.sleep(0)
+        await fault.met.wait()
+
+
+async def after_writes(
+    store: Store, look: Callable[[], Awaitable[_T]], *, seconds: float = 8
+) -> _T:
+    """Wait until a look at a store finds something, looking again after each of its writes."""
+    wrote = asyncio.Event()
+    watchers = watchers_of(store)
+    watchers.add(wrote)
+    try:
+        async with asyncio.timeout(seconds):
+            while not (found := await look()):
+                await wrote.wait()
+                wrote.clear()
+            return found
+    finally:
+        watchers.discard(wrote)
+
+
+def watchers_of(store: Store) -> set[asyncio.Event]:
+    """Return the events that are set after each of a store's writes; one may be added."""
+    database: Any = store._database
+    if not hasattr(database, "watchers"):
+        database.watchers, write = set[asyncio.Event](), database._write
+
+        async def noted(work: object) -> object:
+            try:
+                return await write(work)
+            finally:
+                for watcher in database.watchers:
+                    watcher.set()
+
+        database._write = noted
+    found: set[asyncio.Event] = database.watchers
+    return found
 
 
 async def delivered(poster: Poster) -> None:

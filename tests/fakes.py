@@ -65,6 +65,13 @@ class Gate:
     open: asyncio.Event = field(default_factory=asyncio.Event)
     held: int = 0
 
+    async def holds(self, count: int, *, seconds: float = 20) -> None:
+        """Wait until so many jobs have come to it."""
+        async with asyncio.timeout(seconds):
+            while self.held < count:
+                self.reached.clear()
+                await self.reached.wait()
+
 
 @dataclass(slots=True, eq=False)
 class Trouble:
@@ -182,7 +189,7 @@ class FakeEngine:
                 await asyncio.sleep(0)
                 last = index == total
                 whole = len(kept) == params.images
-                yield Step(
+                step = Step(
                     index=index,
                     total=total,
                     pictures=tuple(pictures[number] for number in kept) if last else None,
@@ -191,15 +198,23 @@ class FakeEngine:
                     state=b"latents" if last and whole and params.stop < 100 else None,
                     draw_preview=lambda: pictures[kept[0]].resize((32, 32)),
                 )
+                yield await self._last(params, step, step.pictures) if step.pictures else step
             done = True
         finally:
             self.running -= 1
             (self.finished if done else self.abandoned).append(params)
 
-    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
-        """Note which of a model's LoRAs changed."""
-        del loras
+    def look_again(
+        self, alias: str, loras: Path | None, embeddings: Path | None, changed: Collection[str]
+    ) -> None:
+        """Note which of a model's add-ons changed."""
+        del loras, embeddings
         self.looked_again.append((alias, frozenset(changed)))
+
+    async def _last(self, params: Params, step: Step, pictures: tuple[Image.Image, ...]) -> Step:
+        """Return the last step as it is given out; an engine of a test's own changes it here."""
+        del params, pictures
+        return step
 
     async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
         """Return prompts that have nothing to do with the picture."""

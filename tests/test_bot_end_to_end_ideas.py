@@ -1,8 +1,7 @@
 """/describe, /shorten, /blend, /morph, /grid, the message menu, reactions: through real sockets."""
 
-import asyncio
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from bot.prompt import FLAGS, parse
 from bot.sheets import lay_out
 from bot.shortening import marked, shorter
 from diffusion import Influence, Params
-from storage import Favourite, JobKind, JobState, Scope
+from storage import JobKind, JobState, Scope, Store
 from tests.asking import attach, begin, use
+from tests.bot_desk import after_writes
 from tests.bot_room import QUICK, Room, job_id, job_of, open_room, results
 from tests.fakes import colour
 
@@ -454,16 +454,18 @@ async def test_a_star_keeps_it_until_it_is_taken_back(room: Room) -> None:
         bob, store = room.pg.people["bob"].id, app.services.store
         await room.pg.react("bob", grid.id, "👍")
         await room.pg.react("bob", grid.id, "⭐")
-        await _until(lambda: store.favourites(bob), 1)
+        await _until(store, bob, 1)
         await room.pg.react("bob", grid.id, "⭐", added=False)
-        await _until(lambda: store.favourites(bob), 0)
+        await _until(store, bob, 0)
 
 
-async def _until(found: Callable[[], Awaitable[list[Favourite]]], count: int) -> None:
-    """Wait until the store has so many favourites; nothing in the channel tells of them."""
-    async with asyncio.timeout(8):
-        while len(await found()) != count:  # noqa: ASYNC110 - the store has no event to wait for
-            await asyncio.sleep(0)
+async def _until(store: Store, user_id: int, count: int) -> None:
+    """Wait until somebody has so many favourites; nothing in the channel tells of them."""
+
+    async def has_so_many() -> bool:
+        return len(await store.favourites(user_id)) == count
+
+    await after_writes(store, has_so_many)
 
 
 def test_params_of_a_morph_are_remembered() -> None:

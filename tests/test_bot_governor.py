@@ -119,10 +119,7 @@ async def paint_all(room: Room) -> list[float]:
         await room.imagine(who, f"a heart {number} --steps 4")
         for number, who in enumerate(["alice", "bob"] * (JOBS // 2))
     ]
-    async with asyncio.timeout(20):
-        # A gate tells nobody how many wait at it.
-        while gate.held < JOBS:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await gate.holds(JOBS)
     # Progress is on its way for all of them when the first results come.
     await asyncio.sleep(2.0)
     before = time.monotonic()

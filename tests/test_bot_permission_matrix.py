@@ -15,7 +15,6 @@ a /show or a forgery; every command is really typed there.
 A bot can press nothing at all on Discord, so of its rows only the rules are asked.
 """
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +28,7 @@ from bot.config import parse_config
 from bot.permissions import Action, Actor, Verdict, judge
 from bot.playground import InteractionState, MessageRecord, PlayError, PlayInteraction
 from storage import Job, JobState
+from tests.bot_desk import after_writes
 from tests.bot_room import QUICK, Room, job_of, open_room
 
 TABLE = """
@@ -224,10 +224,7 @@ async def press(board: Board, action: Action, person: str, place: str) -> str:
             return "x"
         sign = sign_of(await sentence(room, ix))
         if sign == "y":
-            async with asyncio.timeout(8):
-                # The table tells nobody when it changes.
-                while not await is_done():  # noqa: ASYNC110
-                    await asyncio.sleep(0.005)
+            await after_writes(store, is_done)
         await room.settled(board.app)
     assert await is_done() is (sign == "y")
     return sign

@@ -175,6 +175,7 @@ async def test_a_broken_preview_is_logged(caplog: pytest.LogCaptureFixture) -> N
     shown.start()
     shown.update(step(1))
     with caplog.at_level(logging.ERROR, "bot.progress"):
-        await asyncio.sleep(0.05)
+        assert shown._task is not None
+        await asyncio.wait({shown._task}, timeout=5)
         await shown.close()
     assert "no preview today" in caplog.text

@@ -1,6 +1,5 @@
 """Jobs that the last process died under: each has the engine to itself in the next one."""
 
-import asyncio
 from collections.abc import Collection
 from pathlib import Path
 
@@ -49,10 +48,7 @@ async def test_only_what_a_crash_left_runs_alone(tmp_path: Path, clean: bool) ->
             # A fourth one, which nobody suspects, comes while they wait.
             await room.imagine("bob", "fourth --steps 2")
             alone = 1 if not clean else len(left) + 1
-            async with asyncio.timeout(5):
-                while gate.held < alone:
-                    gate.reached.clear()
-                    await gate.reached.wait()
+            await gate.holds(alone)
             assert room.engine.running == alone
             gate.open.set()
             await room.pg.wait(lambda ledger: len(results(ledger)) == len(left) + 1, timeout=10)

@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,15 +83,9 @@ class JudgedEngine(FakeEngine):
         super().__init__()
         self.judge: Judge = real(checker())
 
-    async def _steps(
-        self, params: Params, kept: list[int], note: Callable[[], None]
-    ) -> AsyncGenerator[Step, None]:
-        async for step in super()._steps(params, kept, note):
-            if step.pictures is None:
-                yield step
-            else:
-                verdicts = self.judge(step.pictures)
-                yield replace(step, flagged=verdicts)  # type: ignore[arg-type]
+    async def _last(self, params: Params, step: Step, pictures: tuple[Image.Image, ...]) -> Step:
+        del params
+        return replace(step, flagged=self.judge(pictures))  # type: ignore[arg-type]
 
 
 def judged_model(folder: Path, listed: object = SPEC) -> ModelInfo:

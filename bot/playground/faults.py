@@ -7,6 +7,7 @@ that the ledger says so. A fault never happens by itself.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,6 +26,7 @@ class FaultKind(StrEnum):
     RESET_AFTER = "reset_after"
     HANG = "hang"
     TRUNCATED = "truncated"
+    THROTTLE = "throttle"
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,7 +34,8 @@ class Fault:
     """One switch: which requests, what happens, how often, how often it already did.
 
     `route` is a pattern such as `/channels/*/messages`, without host and version. `hang` holds a
-    request until `released` is set or `seconds` are over, and then serves it.
+    request until `released` is set or `seconds` are over, and then serves it; `throttle` lets its
+    body in at `bytes_per_second` before that. `met` is set once a request has run into it.
     """
 
     kind: FaultKind
@@ -41,7 +44,9 @@ class Fault:
     count: int
     status: int = 500
     seconds: float = 0.0
+    bytes_per_second: float = math.inf
     hits: int = 0
+    met: asyncio.Event = field(default_factory=asyncio.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def matches(self, method: str, path: str) -> bool:
@@ -90,6 +95,7 @@ class Faults:
         for rule in self._rules:
             if rule.matches(method, path):
                 rule.hits += 1
+                rule.met.set()
                 return rule
         return None
 
@@ -129,6 +135,31 @@ class Faults:
     def hang(self, method: str, route: str, *, seconds: float = 30.0, count: int = 1) -> Fault:
         """Hold the request before serving it, unless the client gives up first."""
         return self._add(FaultKind.HANG, method, route, count=count, seconds=seconds)
+
+    def throttle(
+        self,
+        method: str,
+        route: str,
+        *,
+        bytes_per_second: float,
+        seconds: float = 0.0,
+        count: int = 1,
+    ) -> Fault:
+        """Let the body in from the socket at that pace, hold the request, and then serve it.
+
+        What the client has sent meanwhile waits in its own buffers. Raises ValueError for a pace
+        at which nothing would ever arrive.
+        """
+        if not bytes_per_second > 0:
+            raise ValueError(f"a body cannot come in at {bytes_per_second} bytes a second")
+        return self._add(
+            FaultKind.THROTTLE,
+            method,
+            route,
+            count=count,
+            seconds=seconds,
+            bytes_per_second=bytes_per_second,
+        )
 
     def truncate(self, method: str, route: str, *, count: int = 1) -> Fault:
         """Do what was asked and cut the connection in the middle of the answer."""
@@ -182,9 +213,16 @@ class Faults:
         count: int,
         status: int = 500,
         seconds: float = 0.0,
+        bytes_per_second: float = math.inf,
     ) -> Fault:
         rule = Fault(
-            kind=kind, method=method, route=route, count=count, status=status, seconds=seconds
+            kind=kind,
+            method=method,
+            route=route,
+            count=count,
+            status=status,
+            seconds=seconds,
+            bytes_per_second=bytes_per_second,
         )
         self._rules.append(rule)
         return rule

@@ -6,7 +6,6 @@ What a route does is in the `rest_*` modules.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
@@ -19,14 +18,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
+from bot.playground.bodies import let_go, read_body
 from bot.playground.cdn import Upload
 from bot.playground.errors import ApiError, Refusal
 from bot.playground.faults import Fault, FaultKind, Faults
 from bot.playground.ledger import RequestRecord
 from bot.playground.ratelimits import Limit, RateLimits
-from bot.playground.validate import REQUEST_SIZE_LIMIT
 from bot.playground.wire import Json
 from bot.playground.world import World
 
@@ -100,9 +99,9 @@ class Exchange:
     files: Sequence[Upload] = ()
     started: float = field(default_factory=time.monotonic)
 
-    def meets(self, kind: FaultKind) -> bool:
-        """Tell whether that is what goes wrong with it."""
-        return self.fault is not None and self.fault.kind is kind
+    def meets(self, kind: FaultKind) -> Fault | None:
+        """Return its fault, if that is what goes wrong with it."""
+        return self.fault if self.fault is not None and self.fault.kind is kind else None
 
 
 class Api:
@@ -129,8 +128,8 @@ class Api:
             found=self._match(request.method, request.rel_url.raw_path),
             fault=self._faults.take(request.method, path),
         )
-        if exchange.meets(FaultKind.HANG):
-            await hold(exchange.fault)
+        if hanging := exchange.meets(FaultKind.HANG):
+            await let_go(hanging, hanging.seconds)
         response = None
         if not gone(request) and not exchange.meets(FaultKind.RESET_BEFORE):
             response = await self._respond(exchange)
@@ -145,15 +144,21 @@ class Api:
 
     async def _respond(self, exchange: Exchange) -> web.Response | None:
         """Read the request and answer it; None when the client went away meanwhile."""
+        request = exchange.request
         try:
-            exchange.body, exchange.files = await read_body(exchange.request)
+            slow = exchange.meets(FaultKind.THROTTLE)
+            exchange.body, exchange.files = await read_body(request, slow)
+            if slow is not None:
+                await let_go(slow, slow.seconds)
+                if gone(request):
+                    return None
             return await self._answer(exchange)
         except ApiError as error:
             return json_response(error.status, error.to_json(), {})
         except ConnectionError:
             return None
         except Exception:
-            log.exception("the playground failed at %s %s", exchange.request.method, exchange.path)
+            log.exception("the playground failed at %s %s", request.method, exchange.path)
             return json_response(500, {"message": "500: Internal Server Error", "code": 0}, {})
 
     async def _answer(self, exchange: Exchange) -> web.Response:
@@ -226,41 +231,6 @@ def compile_template(route: Route) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", group, route.template))
 
 
-async def read_body(request: web.Request) -> tuple[Any, tuple[Upload, ...]]:
-    """Read JSON, or a multipart form with `payload_json` and files."""
-    length = request.content_length or 0
-    if length > REQUEST_SIZE_LIMIT + 1024 * 1024:
-        raise Refusal.TOO_LARGE.error()
-    if not request.can_read_body:
-        return None, ()
-    if request.content_type == "application/json":
-        return parse_json(await request.read()), ()
-    if request.content_type != "multipart/form-data":
-        raise ApiError(400, 50035, "Invalid Form Body", errors={"_errors": []})
-    body: Any = {}
-    files: list[Upload] = []
-    async for part in await request.multipart():
-        if not isinstance(part, BodyPartReader):
-            raise Refusal.INVALID_JSON.error()
-        data = bytes(await part.read(decode=False))
-        if part.name == "payload_json":
-            body = parse_json(data)
-        elif part.name is not None and (found := re.fullmatch(r"files\[(\d+)\]", part.name)):
-            name = part.filename or "unknown"
-            files.append(Upload(index=found.group(1), filename=name, data=data))
-    if sum(len(upload.data) for upload in files) > REQUEST_SIZE_LIMIT:
-        raise Refusal.TOO_LARGE.error()
-    return body, tuple(files)
-
-
-def parse_json(data: bytes) -> Any:  # noqa: ANN401
-    """Parse a JSON body or refuse it."""
-    try:
-        return json.loads(data) if data else None
-    except ValueError:
-        raise Refusal.INVALID_JSON.error() from None
-
-
 def json_response(status: int, body: Any, headers: Mapping[str, str]) -> web.Response:  # noqa: ANN401
     """Answer with exactly `application/json`, as clients compare it."""
     everything = {"Via": "1.1 playground", **headers}
@@ -299,17 +269,6 @@ def wrong_answer(fault: Fault) -> web.Response | None:
         body = {"message": f"{fault.status}: something went wrong", "code": 0}
         return json_response(fault.status, body, {})
     return None
-
-
-async def hold(fault: Fault | None) -> None:
-    """Wait until a hanging request is let go or its time is over."""
-    if fault is None:
-        return
-    try:
-        async with asyncio.timeout(fault.seconds):
-            await fault.released.wait()
-    except TimeoutError:
-        return
 
 
 def gone(request: web.Request) -> bool:

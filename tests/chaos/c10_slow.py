@@ -1,15 +1,21 @@
 """C10: Discord takes its time with every message: what is painted waits on disk, and within bounds.
 
-Scaled down is the time of a request (30 seconds to six tenths). Pictures are of noise, so that
-what waits to be sent is as large as it can be. Answers to commands are as quick as always: who
-waits 30 seconds for those has lost the command, whatever the bot does. The bot is a process of its
-own, so that what the playground remembers is not held against it; its table is read from outside.
+Scaled 1:50 are the 30 seconds that a request takes (to six tenths) and the 50 KB/s at which an
+upload comes in (to 2.5 MB/s). Not scaled are the bot's own pauses and its patience with one try.
+Beside that one channel is as slow as it gets, and everybody's commands must be answered all the
+same: its first upload comes in at 50 KB/s and takes a quarter of a minute; at night its requests
+take their 30 seconds too, and a second picture is so large that its upload takes over a minute.
+
+Pictures are of noise, so that what waits to be sent is as large as it can be, and the bot's line is
+narrow: what Discord has not let in yet waits in the bot. Answers to commands are as quick as
+always: who waits 30 seconds for those has lost the command, whatever the bot does. The bot is a
+process of its own, so that what the playground remembers is not held against it; its table is read
+from outside.
 """
 
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -26,6 +32,7 @@ from bot.playground import (
     Playground,
     PlayInteraction,
     RateLimits,
+    RequestRecord,
 )
 from bot.worker import MOST_UNPOSTED
 from diffusion import Params, Step
@@ -34,9 +41,13 @@ from tests.chaos import bots
 from tests.chaos.oracle import judge, shown
 from tests.chaos.suite import Run, Suite
 from tests.fakes import FakeEngine, colour, model_info
+from tests.narrow import narrow_this_process
 
-SLOW: Final = 0.6
-SIDE: Final = 256
+SCALE: Final = 50
+SECONDS, BYTES_PER_SECOND = 30.0, 50_000.0
+# Grids of noise of 0.8 and 3.3 MB.
+SIDE, LARGE_SIDE = 256, 528
+LONG: Final = 10.0
 MOST_WAITING, MOST_EACH, MOST_RUNNING = 12, 5, 4
 SETTINGS = f"""
 [storage]
@@ -48,6 +59,7 @@ max_running = {MOST_RUNNING}
 [delivery]
 mention_requester = false
 """
+LANES: Final = 3
 WARM_UP: Final = 15
 GROWTH_MIB, ACK_SECONDS = 50.0, 1.0
 PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -56,17 +68,11 @@ PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 class NoisyEngine(FakeEngine):
     """Paints noise, with the seed's colour in the middle."""
 
-    async def _steps(
-        self, params: Params, kept: list[int], note: Callable[[], None]
-    ) -> AsyncGenerator[Step, None]:
-        async for step in super()._steps(params, kept, note):
-            if step.pictures is None:
-                yield step
-            else:
-                noisy = await asyncio.to_thread(
-                    lambda: tuple(noise(params, number) for number in range(params.images))
-                )
-                yield replace(step, pictures=noisy)
+    async def _last(self, params: Params, step: Step, pictures: tuple[Image.Image, ...]) -> Step:
+        noisy = await asyncio.to_thread(
+            lambda: tuple(noise(params, number) for number in range(len(pictures)))
+        )
+        return replace(step, pictures=noisy)
 
 
 def noise(params: Params, number: int) -> Image.Image:
@@ -79,13 +85,15 @@ def noise(params: Params, number: int) -> Image.Image:
 
 
 def prepare(engine: FakeEngine, wishes: dict[str, Any]) -> None:
-    """Give a child an engine of noise."""
+    """Give a child an engine of noise and a narrow line."""
     del engine, wishes
-    noisy = NoisyEngine(seconds_per_step=0.01)
-    vars(bot.serving).update(
-        load_engine=lambda config: noisy,
-        describe_models=lambda config: {"emoji": model_info(side=SIDE, scale=1)},
-    )
+    narrow_this_process()
+    models = {
+        name: model_info(name, side=side, scale=1)
+        for name, side in (("emoji", SIDE), ("large", LARGE_SIDE))
+    }
+    noisy = NoisyEngine(models=tuple(models), seconds_per_step=0.01)
+    vars(bot.serving).update(load_engine=lambda _: noisy, describe_models=lambda _: models)
 
 
 class Watch:
@@ -114,26 +122,94 @@ class Watch:
             return dict(connection.execute("SELECT state, count(*) FROM job GROUP BY state"))
 
 
+class Far:
+    """The channel that is as slow as it gets; the first commands are typed there."""
+
+    def __init__(self, run: Run, pg: Playground) -> None:
+        at_night = run.scale == "night"
+        self.prompts = ["", "--model large"] if at_night else [""]
+        self.channel_id = pg.add_channel("far")
+        self._pg = pg
+        self.fault = pg.faults.throttle(
+            *("*", f"/channels/{self.channel_id}/*"),
+            bytes_per_second=BYTES_PER_SECOND,
+            seconds=SECONDS if at_night else SECONDS / SCALE,
+            count=10**9,
+        )
+
+    def judge(self, run: Run, asked: list[PlayInteraction]) -> None:
+        """See that it was slow, and that it held nobody up."""
+        long = [each for each in uploads(self._pg, self.channel_id) if each.seconds >= LONG]
+        run.must(len(long) == len(self.prompts), f"{len(long)} uploads took over {LONG:.0f} s")
+        run.figures["uploads at 50 KB/s"] = len(long)
+        run.figures["longest upload seconds"] = max((each.seconds for each in long), default=0.0)
+        beside = [ix for ix in asked if any(within(ix, upload) for upload in long)]
+        run.figures["answers beside them"] = len(beside)
+        enough = beside or run.count < 2 * WARM_UP
+        run.must(enough, "nobody asked for anything during a long upload")
+        judge_answers(run, beside, "answer beside them p99 seconds")
+
+
+def uploads(pg: Playground, channel_id: int | None = None) -> list[RequestRecord]:
+    """Return the uploads that came in slowly and whole, in one channel or in all."""
+    prefix = "/channels/" if channel_id is None else f"/channels/{channel_id}/"
+    return [
+        each
+        for each in pg.ledger.requests
+        if each.path.startswith(prefix)
+        and each.file_names
+        and (each.fault, each.status) == ("throttle", 200)
+    ]
+
+
+def within(ix: PlayInteraction, upload: RequestRecord) -> bool:
+    """Tell whether a command was asked while an upload was under way."""
+    return upload.at - upload.seconds < ix.history[0].at < upload.at
+
+
+def judge_paces(run: Run, pg: Playground, *faults: Fault) -> None:
+    """See that no upload was quicker than the first fault that it matches lets it be."""
+    seen = uploads(pg)
+    for each in seen:
+        size = sum(item["size"] for item in each.answer["attachments"])
+        fault = next(fault for fault in faults if fault.matches(each.method, each.path))
+        due = size / fault.bytes_per_second + fault.seconds
+        run.add("MB uploaded", size / 1e6)
+        run.must(each.seconds >= due, f"{size} bytes came in after {each.seconds:.2f} s")
+    run.figures["uploads"] = len(seen)
+    run.must(len(seen) >= run.count, "not every upload was slow")
+
+
 async def run(run: Run) -> None:
     """Ask for pictures as quickly as the limits let people, while every message is slow."""
     async with Playground(rate_limits=RateLimits(enabled=False)) as pg:
         prepared = f"{__name__}:prepare"
         async with bots.bot(pg, run.folder, config=SETTINGS, prepare=prepared) as process:
-            slow = pg.faults.hang("*", "/channels/*", seconds=SLOW, count=10**9)
-            asked = await ask_for_all(run, pg, slow, Watch(run, process.pid))
-            await pg.wait(lambda _: len(shown(pg)) == run.count, timeout=120)
+            far = Far(run, pg)
+            slow = pg.faults.throttle(
+                *("*", "/channels/*"),
+                bytes_per_second=BYTES_PER_SECOND * SCALE,
+                seconds=SECONDS / SCALE,
+                count=10**9,
+            )
+            asked = await ask_for_all(run, pg, far, slow, Watch(run, process.pid))
+            await pg.wait(lambda _: len(shown(pg)) == run.count, timeout=300)
             await bots.stopped(process)
         jobs = await bots.jobs_of(run.folder)
         await judge(run, pg, jobs)
         run.must(len(jobs) == run.count, f"{len(jobs)} jobs instead of {run.count}")
         judge_figures(run, asked)
+        far.judge(run, asked)
+        judge_paces(run, pg, far.fault, slow)
 
 
-async def ask_for_all(run: Run, pg: Playground, slow: Fault, watch: Watch) -> list[PlayInteraction]:
+async def ask_for_all(
+    run: Run, pg: Playground, far: Far, slow: Fault, watch: Watch
+) -> list[PlayInteraction]:
     """Let everybody ask again and again until all jobs are accepted; return what they asked."""
     asked: list[PlayInteraction] = []
     # In a channel everything goes one after the other.
-    places = [pg.channel_id, pg.add_channel("another")]
+    places = [pg.channel_id, *(pg.add_channel(f"another-{number}") for number in range(LANES - 1))]
     accepted = 0
 
     async def person(who: str) -> None:
@@ -143,6 +219,9 @@ async def ask_for_all(run: Run, pg: Playground, slow: Fault, watch: Watch) -> li
             number = len(asked)
             options = {"prompt": f"a fox --seed {number} --steps 1"}
             place = places[number % len(places)]
+            if number < len(far.prompts):
+                options["prompt"] += f" {far.prompts[number]}"
+                place = far.channel_id
             ix = await pg.slash(who, "imagine", options, channel_id=place)
             asked.append(ix)
             state = await ix.acknowledged
@@ -178,12 +257,17 @@ def rss_mib(pid: int) -> float:
     return pages * PAGE_BYTES / 2**20
 
 
+def judge_answers(run: Run, asked: list[PlayInteraction], name: str) -> None:
+    """Note how long people waited for an answer, and hold it against the bound."""
+    seconds = sorted(ix.history[1].at - ix.history[0].at for ix in asked)
+    p99 = seconds[min(len(seconds) - 1, len(seconds) * 99 // 100)] if seconds else 0.0
+    run.figures[name] = p99
+    run.must(p99 < ACK_SECONDS, f"{name}: {p99:.2f}")
+
+
 def judge_figures(run: Run, asked: list[PlayInteraction]) -> None:
     """Hold what was seen against the bounds."""
-    seconds = sorted(ix.history[1].at - ix.history[0].at for ix in asked)
-    p99 = seconds[min(len(seconds) - 1, len(seconds) * 99 // 100)]
-    run.figures["answer p99 seconds"] = p99
-    run.must(p99 < ACK_SECONDS, f"an answer took {p99:.2f} s")
+    judge_answers(run, asked, "answer p99 seconds")
     most = {name: int(run.figures.get(f"most {name}", 0)) for name in ("rendered", "queued")}
     run.must(most["rendered"] <= MOST_UNPOSTED, f"{most['rendered']} jobs were rendered at once")
     run.must(most["queued"] <= MOST_WAITING, f"{most['queued']} jobs waited at once")
