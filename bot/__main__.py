@@ -53,16 +53,28 @@ def _sentences() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _require_free(folder: Path) -> None:
+    from storage import StorageError, require_free
+
+    try:
+        require_free(folder)
+    except StorageError as error:
+        raise Exit(str(error)) from error
+
+
 @app.command()
 def run(config: ConfigOption = _DEFAULT_CONFIG) -> None:
     """Start the bot on Discord; the token comes from DISCORD_TOKEN or a file."""
     from bot.loading import environment, read_config, read_token
     from bot.logs import configure
     from bot.secrets import Redactor
-    from bot.serving import serve
 
     with _sentences():
         settings = read_config(config)
+        _require_free(settings.storage.folder)
+        # After the question, for a second start is over before this import is.
+        from bot.serving import serve
+
         token = read_token(settings, environment())
         configure(
             level=settings.monitoring.log_level,

@@ -100,8 +100,8 @@ UNSEEN: Final = frozenset({Action.DELETE_SURE, Action.SHOW})
 
 _PRIVACY: Final = (
     mark(
-        "Kept are your jobs (prompt, settings, where they were asked for), their pictures, your "
-        "settings, shortcuts, favourites and reports; nothing else about you."
+        "Kept are your jobs (prompt, settings, where they were asked for and sent to), their "
+        "pictures, your settings, shortcuts, favourites and reports; nothing else about you."
     ),
     mark("`/my-data` gives you all of it as a file. `/forget-me` deletes all of it, at once."),
     mark(

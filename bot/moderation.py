@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from bot import texts_community
+from bot import sent, texts_community
 from bot.answers import say
 from bot.cards import forgotten
 from bot.language import speaking, tr
 from bot.poster import is_result
 from bot.services import Interaction, Services, services_of
 from bot.talk import Letter, Passing, Refused
-from storage import Job, JobKind, Report, new_job_id
+from storage import Job, JobKind, Report, SentKind, new_job_id
 
 if TYPE_CHECKING:
     from discord.ui import View
@@ -65,14 +65,19 @@ async def report(interaction: Interaction, job: Job, index: int) -> None:
         locale = interaction.guild_locale
         with speaking(None if locale is None else str(locale)):
             letter = Letter(content=_notice(made, job), view=_under_report(made))
-        await tell_admins(services, letter)
+        about = sent.About(kind=SentKind.NOTICE, job_id=job.id, user_id=reporter_id)
+        await tell_admins(services, letter, about)
     await say(interaction, texts_community.reported())
 
 
-async def tell_admins(services: Services, letter: Letter) -> None:
-    """Say something where the moderators read it: their channel, else to each admin."""
+async def tell_admins(services: Services, letter: Letter, about: sent.About | None = None) -> None:
+    """Say something where the moderators read it: their channel, else to each admin.
+
+    `about` says which person's job it is about, where it is about one.
+    """
     moderation = services.settings().moderation
-    if moderation.report_channel and await _told(services, moderation.report_channel, letter):
+    channel_id = moderation.report_channel
+    if channel_id and await _told(services, channel_id, letter, about):
         return
     for admin_id in moderation.admins:
         try:
@@ -80,12 +85,18 @@ async def tell_admins(services: Services, letter: Letter) -> None:
         except (Passing, Refused) as trouble:
             log.warning("admin %d cannot be told: %s", admin_id, trouble)
         else:
-            await _told(services, channel_id, letter)
+            await _told(services, channel_id, letter, about)
 
 
-async def _told(services: Services, channel_id: int, letter: Letter) -> bool:
+async def _told(
+    services: Services, channel_id: int, letter: Letter, about: sent.About | None
+) -> bool:
+    store, talk = services.store, services.talk
     try:
-        await services.talk.send(channel_id, letter, nonce=new_job_id())
+        if about is None:
+            await talk.send(channel_id, letter, nonce=new_job_id())
+        else:
+            await sent.send(store, talk, channel_id, letter, about=about, nonce=new_job_id())
     except (Passing, Refused) as trouble:
         log.warning("channel %d cannot be told: %s", channel_id, trouble)
         return False
@@ -167,7 +178,7 @@ async def _take_down(services: Services, job: Job) -> None:
         try:
             message = await services.talk.fetch(channel_id, one.post_message_id)
             if is_result(message, one, services.talk.own_id):
-                await services.talk.delete(channel_id, one.post_message_id)
+                await sent.delete(services.store, services.talk, channel_id, one.post_message_id)
         except (Passing, Refused) as trouble:
             log.info("job %s: its message stays: %s", one.id, trouble)
 

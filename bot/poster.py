@@ -18,7 +18,7 @@ from typing import Final
 
 import discord
 
-from bot import jobs, judged, texts, texts_discord
+from bot import jobs, judged, sent, texts, texts_discord
 from bot.config import Config
 from bot.health import Metrics
 from bot.language import speaking
@@ -27,7 +27,7 @@ from bot.patience import until_stored
 from bot.sequels import Sequels
 from bot.talk import Letter, Passing, Reason, Refused, Talk
 from diffusion import ModelInfo
-from storage import Job, JobState, StaleJob, Store
+from storage import Job, JobState, SentKind, StaleJob, Store
 
 NONCE_SECONDS: Final = 120.0
 EDITABLE: Final = timedelta(minutes=55)
@@ -124,7 +124,15 @@ class Poster:
                 return
             try:
                 if place is None:
-                    await self._talk.send(job.channel_id, letter, nonce=f"{job.id}t")
+                    about = sent.to_requester(SentKind.WORD, job)
+                    await sent.send(
+                        self._store,
+                        self._talk,
+                        job.channel_id,
+                        letter,
+                        about=about,
+                        nonce=f"{job.id}t",
+                    )
                 else:
                     await self._talk.edit(*place, letter)
             except Refused as refusal:
@@ -200,7 +208,11 @@ class Poster:
         channel_id = await self._talk.direct(attempt.job.requester_id)
         note = texts.undeliverable(attempt.job.channel_id)
         told = replace(letter, content=f"{letter.content}\n{note}")
-        return await self._send(attempt, channel_id, told)
+        message_id = await self._send(attempt, channel_id, told)
+        # The job's row knows only the place that took nothing.
+        about = sent.to_requester(SentKind.RESULT, attempt.job)
+        await sent.note(self._store, self._talk, about, channel_id, message_id)
+        return message_id
 
     async def _edited(self, attempt: "_Attempt", place: tuple[int, int], letter: Letter) -> bool:
         """Turn the progress message into the result; False when a new message is needed."""

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from bot import help_pages, history_pages, list_pages, settings_panel
-from bot.commands import forget_me, random, verify
+from bot.commands import admin_forget, forget_me, random, verify
 from bot.services import Interaction
 
 Handler = Callable[[Interaction, str], Awaitable[None]]
@@ -24,5 +24,6 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
         random.AGAIN: random.think_again,
         verify.ACTION: verify.prove,
         forget_me.ACTION: forget_me.forget_for_good,
+        admin_forget.ACTION: admin_forget.forget_one,
     }
 )

@@ -13,7 +13,7 @@ from typing import Final
 
 import discord
 
-from bot import jobs, texts, texts_discord, texts_ideas
+from bot import jobs, sent, texts, texts_discord, texts_ideas
 from bot.cards import under_result
 from bot.judged import is_barred, is_hidden, posted_name
 from bot.language import speak
@@ -23,7 +23,7 @@ from bot.seeing import is_private
 from bot.services import Services
 from bot.talk import Attachment, Letter, Passing, Refused
 from diffusion import Params
-from storage import FINAL_STATES, Job, StorageError
+from storage import FINAL_STATES, Job, SentKind, StorageError
 
 ENVELOPE: Final = "✉"
 CROSS: Final = "❌"
@@ -91,7 +91,10 @@ async def _send(services: Services, event: discord.RawReactionActionEvent, job: 
     channel_id = await services.talk.direct(event.user_id)
     # The same wish within two minutes is the same message.
     nonce = f"{job.id}{event.user_id % 10**11:011d}e"
-    await services.talk.send(channel_id, letter, nonce=nonce[:25])
+    about = sent.About(kind=SentKind.COPY, job_id=job.id, user_id=event.user_id)
+    await sent.send(
+        services.store, services.talk, channel_id, letter, about=about, nonce=nonce[:25]
+    )
 
 
 async def _end(services: Services, event: discord.RawReactionActionEvent, job: Job) -> None:
@@ -113,7 +116,7 @@ async def _end(services: Services, event: discord.RawReactionActionEvent, job: J
     await services.store.delete_pictures(job.id)
     message = await services.talk.fetch(event.channel_id, event.message_id)
     if is_result(message, fresh, services.talk.own_id):
-        await services.talk.delete(event.channel_id, event.message_id)
+        await sent.delete(services.store, services.talk, event.channel_id, event.message_id)
     log.info("the pictures of job %s deleted by %d", job.id, event.user_id)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from bot.talk import Passing, Refused
+from bot import sent
 from storage import Forgotten, StorageError
 
 if TYPE_CHECKING:
@@ -126,18 +126,7 @@ class Remover:
 
     async def _remove(self, channel_id: int, message_id: int) -> bool | None:
         """Delete a message; True when it went, False when it never can, None when it may later."""
-        try:
-            await self._services.talk.delete(channel_id, message_id)
-        except Refused as refusal:
-            log.info("a message of a forgotten person stays: %s", refusal)
-            is_gone = False
-        except Passing as trouble:
-            log.info("a message of a forgotten person is deleted later: %s", trouble)
-            return None
-        else:
-            is_gone = True
-        await self._services.store.aftermath.settled([message_id])
-        return is_gone
+        return await sent.remove(self._services.store, self._services.talk, channel_id, message_id)
 
     async def _breathe(self, number: int, of: int) -> None:
         if number % AT_ONCE == 0 and number < of:

@@ -9,13 +9,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from bot import texts, texts_discord
+from bot import sent, texts, texts_discord
 from bot.config import Config
 from bot.judged import is_barred
 from bot.patience import until_stored
 from bot.preferences import Name
 from bot.talk import Letter, Passing, Refused, Talk
-from storage import FINAL_STATES, Job, JobKind, JobState, Scope, StorageError, Store
+from storage import FINAL_STATES, Job, JobKind, JobState, Scope, SentKind, StorageError, Store
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,10 @@ class Sequels:
             wanted = await self._store.preferences(Scope.USER, job.requester_id)
             if wanted.get(Name.DM) is True and await self._may_leave(job):
                 channel_id = await self._talk.direct(job.requester_id)
-                await self._talk.send(channel_id, letter, nonce=f"{job.id}h")
+                about = sent.to_requester(SentKind.COPY, job)
+                await sent.send(
+                    self._store, self._talk, channel_id, letter, about=about, nonce=f"{job.id}h"
+                )
         except (StorageError, Passing, Refused) as trouble:
             log.info("job %s: no copy was sent home (%s)", job.id, trouble)
 
@@ -67,9 +70,18 @@ class Sequels:
         return not any(is_barred(each.media_type, restricted=False) for each in pictures)
 
     async def _ping(self, job: Job, letter: Letter, *, reply_to: int | None) -> None:
+        about = sent.to_requester(SentKind.PING, job)
         for _ in range(2):
             try:
-                await self._talk.send(job.channel_id, letter, nonce=f"{job.id}m", reply_to=reply_to)
+                await sent.send(
+                    self._store,
+                    self._talk,
+                    job.channel_id,
+                    letter,
+                    about=about,
+                    nonce=f"{job.id}m",
+                    reply_to=reply_to,
+                )
             except (Passing, Refused) as trouble:
                 log.info("job %s: the mention failed (%s)", job.id, trouble)
                 if isinstance(trouble, Refused):

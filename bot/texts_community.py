@@ -22,6 +22,7 @@ COMMANDS: Final = MappingProxyType(
         "reload": mark("Read config.toml again now"),
         "ban": mark("Let somebody make no more pictures, for a time or for good"),
         "quota": mark("Give somebody their own seconds of the device a day"),
+        "forget": mark("Delete everything about somebody who cannot ask for it themselves"),
     }
 )
 OPTIONS: Final = MappingProxyType(
@@ -166,6 +167,11 @@ def moderators_only() -> str:
     return tr(
         "Only who may manage this server, or an admin named in the bot's settings, can do this."
     )
+
+
+def admins_only() -> str:
+    """Refuse what reaches beyond a server."""
+    return tr("Only an admin named in the bot's settings can do this: it holds for every server.")
 
 
 def banned_for_report(report_id: str) -> str:

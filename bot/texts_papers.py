@@ -22,6 +22,21 @@ def forget_yes() -> str:
     return tr("Yes, delete everything about me")
 
 
+def forget_them_asked(user_id: int) -> str:
+    """Ask an admin before everything about somebody is deleted."""
+    return tr(
+        "Delete **everything** that is kept about <@{user}> ({user}), everywhere and for good? "
+        "Their jobs, pictures and messages, settings, shortcuts and favourites go, and what waits "
+        "or runs is cancelled. There is no way back.",
+        user=user_id,
+    )
+
+
+def forget_them_yes() -> str:
+    """Label the button that does it."""
+    return tr("Yes, delete everything about them")
+
+
 def forgetting(gone: Forgotten, messages: int) -> str:
     """Say what went, while messages are still being removed."""
     lines = [_gone(gone)]
@@ -36,13 +51,21 @@ def forgetting(gone: Forgotten, messages: int) -> str:
     return "\n".join(lines)
 
 
-def forgotten_all(*, removed: int, messages: int, later: int, still: int) -> str:
+def forgotten_all(
+    *, is_own: bool = True, removed: int, messages: int, later: int, still: int
+) -> str:
     """Say how it ended; `later` counts the messages that are still to be removed."""
+    counted = {"removed": removed, "messages": messages}
     lines = [
         tr(
             "Nothing is kept about you any more. {removed} of {messages} messages were removed.",
-            removed=removed,
-            messages=messages,
+            **counted,
+        )
+        if is_own
+        else tr(
+            "Nothing is kept about this person any more. "
+            "{removed} of {messages} messages were removed.",
+            **counted,
         )
     ]
     if later:
@@ -94,6 +117,23 @@ def data(export: Export, *, pictures: int) -> str:
             reports=len(export.reports),
         ),
     ]
+    if export.messages:
+        lines.append(
+            trn(
+                "- One message beside those of the jobs: a copy, ping or notice",
+                "- {count} messages beside those of the jobs: copies, pings and notices",
+                len(export.messages),
+            )
+        )
+    if export.used is not None:
+        seconds = sum(export.used["seconds"].values())
+        lines.append(
+            tr(
+                "- {seconds} s of the quota of {day}, used by jobs that were forgotten since",
+                seconds=f"{seconds:.1f}",
+                day=export.used["day"],
+            )
+        )
     if pictures < len(export.pictures):
         lines.append(
             tr(

@@ -16,6 +16,8 @@ from storage.entries import (
     Note,
     Report,
     Scope,
+    SentKind,
+    SentMessage,
 )
 from storage.errors import (
     InvalidEntry,
@@ -34,6 +36,7 @@ from storage.errors import (
     UserQueueFull,
 )
 from storage.ids import JOB_ID_LENGTH, is_job_id, new_job_id
+from storage.opening import require_free
 from storage.records import (
     FINAL_STATES,
     MOST_IMAGES,
@@ -80,6 +83,8 @@ __all__ = [
     "Recovered",
     "Report",
     "Scope",
+    "SentKind",
+    "SentMessage",
     "StaleJob",
     "StorageError",
     "Store",
@@ -94,4 +99,5 @@ __all__ = [
     "UserQueueFull",
     "is_job_id",
     "new_job_id",
+    "require_free",
 ]

@@ -8,9 +8,9 @@ these facts but `forgetting:` and `spent:` names a person, and those end with th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -26,6 +26,7 @@ from storage.tables import job as job_table
 _FORGETTING: Final = "forgetting:"
 _MESSAGE: Final = "message:"
 _SPENT: Final = "spent:"
+_DIRECT: Final = "direct messages"
 
 
 class Aftermath:
@@ -81,24 +82,33 @@ async def end(connection: AsyncConnection, user_id: int) -> None:
 
 
 async def note_messages(
-    connection: AsyncConnection, ended: ColumnElement[bool]
+    connection: AsyncConnection, ended: ColumnElement[bool], others: Mapping[int, int]
 ) -> tuple[tuple[int, int], ...]:
-    """Note every message that shows these jobs, to be deleted; return channel and id of each."""
+    """Note every message that shows these jobs, and others, by id and channel, to be deleted;
+    return channel and id of each.
+    """
     columns = job_table.c
     statement = select(
         func.coalesce(columns.progress_channel_id, columns.channel_id).label("place"),
         columns.progress_message_id,
         columns.post_message_id,
     ).where(ended)
-    found: dict[tuple[int, int], None] = {}
+    found: dict[int, int] = {}
     for row in await connection.execute(statement.order_by(columns.seq)):
         for message_id in (row.progress_message_id, row.post_message_id):
             if message_id is not None:
-                found[row.place, message_id] = None
-    rows = [{"name": f"{_MESSAGE}{each}", "value": str(place)} for place, each in found]
+                found[message_id] = row.place
+    # Of a result that went to direct messages a job's row has the id, but not the place.
+    found |= others
+    await owe(connection, found)
+    return tuple((place, message_id) for message_id, place in found.items())
+
+
+async def owe(connection: AsyncConnection, messages: Mapping[int, int]) -> None:
+    """Note messages, by id and channel, to be deleted."""
+    rows = [{"name": f"{_MESSAGE}{each}", "value": str(place)} for each, place in messages.items()]
     if rows:
         await connection.execute(insert(fact).on_conflict_do_nothing(), rows)
-    return tuple(found)
 
 
 async def note_seconds(
@@ -130,11 +140,27 @@ async def seconds_spent(
     return sum(spent.values()) if guild_id is None else spent.get(str(guild_id), 0.0)
 
 
+async def used(connection: AsyncConnection, user_id: int) -> dict[str, Any] | None:
+    """Return what is kept of a person's use of a day's quota since they were forgotten: the day,
+    and seconds by guild; None if nothing is.
+    """
+    found = await _fact(connection, f"{_SPENT}{user_id}")
+    if found is None:
+        return None
+    told = json.loads(found)
+    seconds = {place if place != "0" else _DIRECT: n for place, n in told["seconds"].items()}
+    return {"day": told["day"], "seconds": seconds}
+
+
 async def _spent(connection: AsyncConnection, user_id: int, *, since: datetime) -> dict[str, float]:
-    statement = select(fact.c.value).where(fact.c.name == f"{_SPENT}{user_id}")
-    found = (await connection.execute(statement)).scalar_one_or_none()
+    found = await _fact(connection, f"{_SPENT}{user_id}")
     told = None if found is None else json.loads(found)
     return {} if told is None or told["day"] < _day(since) else dict(told["seconds"])
+
+
+async def _fact(connection: AsyncConnection, name: str) -> str | None:
+    statement = select(fact.c.value).where(fact.c.name == name)
+    return (await connection.execute(statement)).scalar_one_or_none()
 
 
 async def _facts(

@@ -90,13 +90,40 @@ class Ban:
     created_at: datetime
 
 
+class SentKind(StrEnum):
+    """What a message is that no job's row names."""
+
+    # Where a channel took nothing: the result itself, or a sentence in place of it.
+    RESULT = "result"
+    WORD = "word"
+    # In somebody's direct messages.
+    COPY = "copy"
+    PING = "ping"
+    # To moderators, of a report.
+    NOTICE = "notice"
+    # Posted again by /show.
+    SHOWN = "shown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentMessage:
+    """A message of ours about a job; `user_id` is whom it is for or, of a notice, by."""
+
+    message_id: int
+    channel_id: int
+    kind: SentKind
+    job_id: str
+    user_id: int
+    sent_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgotten:
     """What was forgotten of a person, counted.
 
     `cancelled` names the jobs that were stopped, whose work the caller should drop, `unfinished`
     those that are just being posted: forget once more when they have ended. `messages` are channel
-    and id of those that showed the jobs, to be deleted by the caller.
+    and id of those that showed the jobs or were for the person, to be deleted by the caller.
     """
 
     jobs: int
@@ -114,7 +141,12 @@ class Forgotten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """Everything the store knows of a person."""
+    """Everything the store knows of a person.
+
+    `messages` are those beside their jobs' own. `used` is what counts against the quota of a day
+    for jobs that were forgotten since: the day, and seconds of the device by guild; None if nothing
+    does.
+    """
 
     user_id: int
     jobs: tuple[Job, ...]
@@ -126,12 +158,22 @@ class Export:
     reports: tuple[Report, ...]
     bans: tuple[Ban, ...]
     quotas: Mapping[str, float]
+    messages: tuple[SentMessage, ...]
+    used: Mapping[str, Any] | None
 
     def to_json(self) -> str:
-        """Return it as JSON that a person can read; who banned them is not theirs to know."""
+        """Return it as JSON that a person can read.
+
+        Who banned them is not theirs to know, nor where moderators read what they reported, nor who
+        else had their pictures sent to them, where.
+        """
         plain = asdict(self)
         for ban in plain["bans"]:
             del ban["by"]
+        for message in plain["messages"]:
+            is_theirs = message.pop("user_id") == self.user_id
+            if not is_theirs or message["kind"] == SentKind.NOTICE:
+                del message["channel_id"], message["message_id"]
         for job in plain["jobs"]:
             job["params"], job["details"] = json.loads(job["params"]), json.loads(job["details"])
         return json.dumps(plain, ensure_ascii=False, indent=2, default=_plain)

@@ -3,7 +3,8 @@
 An old job is emptied as `/forget-me` does it: words, pictures and files go, the row stays with its
 ids, times and device seconds, so that buttons have an answer and families hold together. What
 somebody marked as a favourite stays, whole; so does what has not ended. The texts behind old
-buttons go too. A few jobs at a time, so that nobody waits for a sweep.
+buttons go too, and so does where old copies and pings stand. A few jobs at a time, so that nobody
+waits for a sweep.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import sent
 from storage.changes import amend
 from storage.forgetting import FORGOTTEN_PARAMS, WORDLESS
 from storage.records import FINAL_STATES
@@ -30,6 +32,7 @@ async def expire(
     """Empty the oldest jobs from before a moment; return how many, and the unneeded files."""
     moment = to_micros(before)
     await connection.execute(delete(note_table).where(note_table.c.created_at < moment))
+    await sent.expire(connection, before=moment)
     statement = select(job_table).where(*_is_due(moment)).order_by(job_table.c.seq).limit(limit)
     rows = (await connection.execute(statement)).mappings().all()
     ids = [row["id"] for row in rows]

@@ -20,11 +20,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage import aftermath, moderation, people, queue
+from storage import aftermath, moderation, people, queue, sent
 from storage.entries import Export, Forgotten, Scope, check_id
 from storage.records import FINAL_STATES, LARGEST_ID, OPEN_STATES, Job, JobState, Picture
 from storage.retention import drop_files
 from storage.rows import read_job, read_picture, sealed, to_micros
+from storage.sent import NOBODY
 from storage.setting import drop
 from storage.tables import ban as ban_table
 from storage.tables import favourite as favourite_table
@@ -36,8 +37,6 @@ from storage.tables import preference as preference_table
 from storage.tables import report as report_table
 
 FORGOTTEN_PARAMS: Final = '{"prompt":""}'
-# The id that no account has: of who asked for a job, reported a picture or shut somebody out.
-NOBODY: Final = 0
 _DAY: Final = timedelta(days=1) // timedelta(microseconds=1)
 _PAGE: Final = 100
 # What a job's row has of somebody's words and files, emptied.
@@ -82,11 +81,12 @@ async def forget(
     its_jobs = select(job_table.c.id).where(ended)
     pictures = select(func.count()).where(picture_table.c.job_id.in_(its_jobs))
     pictures_count = int((await connection.execute(pictures)).scalar_one())
-    messages = await aftermath.note_messages(connection, ended)
-    await aftermath.note_seconds(connection, user_id, ended, now=now)
-    own = {"user_id": user_id}
     # What was left since an earlier run began is not what was to be forgotten.
     is_first = until is None
+    others = await sent.take(connection, its_jobs, user_id if is_first else None)
+    messages = await aftermath.note_messages(connection, ended, others)
+    await aftermath.note_seconds(connection, user_id, ended, now=now)
+    own = {"user_id": user_id}
     favourites = await drop(connection, favourite_table, own) if is_first else 0
     silenced = await _silence(connection, its_jobs, user_id)
     unneeded = await drop_files(connection, lambda table: table.c.job_id.in_(its_jobs))
@@ -137,6 +137,8 @@ async def export(connection: AsyncConnection, user_id: int) -> Export:
         reports=tuple(await moderation.reports_by(connection, user_id)),
         bans=tuple(await moderation.bans_of(connection, user_id)),
         quotas=await moderation.quotas_of(connection, user_id),
+        messages=tuple(await sent.of_person(connection, user_id)),
+        used=await aftermath.used(connection, user_id),
     )
 
 

@@ -8,6 +8,7 @@ arrival is kept until a job names it, or for a day, and a stop of the process gi
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,17 +39,26 @@ _LOG_ATTEMPTS: Final = 2
 class Keeping:
     """The files of an open store."""
 
-    def __init__(self, folder: Path, *, database: Database, clock: Callable[[], datetime]) -> None:
-        """Wrap a folder that is prepared."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Wrap a folder that is prepared; `monotonic` gives seconds that only ever go on."""
         self.files = PictureFiles(folder / "pictures")
         self._folder = folder
         self._database = database
         self._clock = clock
+        self._monotonic = monotonic
         self._threads = ThreadPoolExecutor(_FILE_THREADS, thread_name_prefix="easel-files")
         self._turn = asyncio.Lock()
-        # How many jobs are still to come for each file, and when it last came.
+        # How many jobs are still to come for each file, and when it last came: not by the wall
+        # clock, for one that is set a day ahead would drop what a job is just about to name.
         self._expected: Counter[str] = Counter()
-        self._arrived: dict[str, datetime] = {}
+        self._arrived: dict[str, float] = {}
 
     def close(self) -> None:
         """Let the threads go."""
@@ -93,7 +103,7 @@ class Keeping:
             await self._drop_overdue()
             (sha256,) = await self.in_thread(partial(self.files.write, [data]))
             self._expected[sha256] += 1
-            self._arrived[sha256] = self._clock()
+            self._arrived[sha256] = self._monotonic()
             return sha256
 
     def named(self, sources: Iterable[str]) -> None:
@@ -170,11 +180,8 @@ class Keeping:
             await self.in_thread(partial(oblivion.prune, self._folder, before=oldest))
 
     async def _drop_overdue(self) -> None:
-        overdue = {
-            sha256
-            for sha256, moment in self._arrived.items()
-            if self._clock() - moment > ARRIVAL_STAYS
-        }
+        since = self._monotonic() - ARRIVAL_STAYS.total_seconds()
+        overdue = {sha256 for sha256, moment in self._arrived.items() if moment < since}
         if not overdue:
             return
         for sha256 in overdue:

@@ -26,6 +26,18 @@ PICTURES: Final = "pictures"
 _OLDEST_SQLITE: Final = (3, 35, 0)
 
 
+def require_free(folder: Path) -> None:
+    """Raise StoreLocked at once where another process has the folder; otherwise change nothing.
+
+    For a start that has much to do before it opens the store: `open_folder` decides all the same.
+    """
+    try:
+        if (folder / LOCK).exists():
+            InstanceLock(folder / LOCK).release()
+    except OSError as error:
+        raise translate_os(error, folder) from error
+
+
 def open_folder(folder: Path) -> InstanceLock:
     """Prepare a folder for use and return the lock that holds it."""
     if aiosqlite.sqlite_version_info < _OLDEST_SQLITE:

@@ -171,6 +171,7 @@ async def _forget_again(database: Database, lines: list[oblivion.Line], now: dat
                 ("macro", "user_id"),
                 ("favourite", "user_id"),
                 ("report", "reporter_id"),
+                ("sent_message", "user_id"),
             )
         )
         statement += " UNION SELECT scope_id FROM preference WHERE scope = 'user'"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -50,6 +51,7 @@ from storage.records import (
     Picture,
     Recovered,
 )
+from storage.sent import SentMessages
 from storage.witness import Witness
 
 _PAGE: Final = 1000
@@ -64,7 +66,12 @@ class Store:
     """An open store; made by `Store.open`, given back by `close`."""
 
     def __init__(
-        self, folder: Path, *, lock: InstanceLock, clock: Callable[[], datetime] = utc_now
+        self,
+        folder: Path,
+        *,
+        lock: InstanceLock,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Wrap a folder that `open` has prepared."""
         self._folder = folder.absolute()
@@ -72,21 +79,33 @@ class Store:
         self._clock = clock
         self._witness = Witness(self._folder / WITNESS)
         self._database = Database(self._folder / DATABASE, self._witness)
-        self._keeping = Keeping(self._folder, database=self._database, clock=clock)
+        self._keeping = Keeping(
+            self._folder, database=self._database, clock=clock, monotonic=monotonic
+        )
         self._recovered = False
         self._closing = threading.Event()
         self.aftermath = Aftermath(self._database)
+        self.sent = SentMessages(self._database, clock)
 
     @classmethod
-    async def open(cls, folder: Path, *, clock: Callable[[], datetime] = utc_now) -> Self:
-        """Take the folder for this process, creating or upgrading what is in it."""
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> Self:
+        """Take the folder for this process, creating or upgrading what is in it.
+
+        `clock` tells the moment that is written down, `monotonic` how long something waits.
+        """
         opening = asyncio.create_task(asyncio.to_thread(open_folder, folder))
         try:
             lock = await asyncio.shield(opening)
         except asyncio.CancelledError:
             (await opening).release()
             raise
-        store = cls(folder, lock=lock, clock=clock)
+        store = cls(folder, lock=lock, clock=clock, monotonic=monotonic)
         try:
             await store._database.count_along()
             await store._keeping.sweep()

@@ -207,6 +207,21 @@ quota = Table(
     Index(None, "user_id"),
 )
 
+# Messages of ours beside the two that a job's row names; `user_id` is whom one is for, or by.
+sent_message = Table(
+    "sent_message",
+    metadata,
+    Column("message_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("channel_id", BigInteger, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("job_id", String(13), ForeignKey("job.id"), nullable=False),
+    Column("user_id", BigInteger, nullable=False),
+    Column("sent_at", BigInteger, nullable=False),
+    Index(None, "job_id"),
+    Index(None, "user_id"),
+    Index(None, "sent_at"),
+)
+
 # Single facts about the store itself, such as the mark of a clean stop.
 fact = Table(
     "fact",

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bot.__main__ import app
+from storage.opening import open_folder
 
 ROOT = Path(__file__).parent.parent
 # In the shape of a token, and nobody's.
@@ -99,6 +100,20 @@ async def test_a_start_without_a_token_as_a_process(tmp_path: Path) -> None:
     assert ended.code == 78
     assert is_sentence(ended)
     assert "DISCORD_TOKEN" in ended.err
+
+
+async def test_a_second_start_on_a_folder_ends_before_discord_is_loaded(tmp_path: Path) -> None:
+    config(tmp_path)
+    lock = open_folder(tmp_path / "data")
+    given = {"DISCORD_TOKEN": TOKEN, "PYTHONPROFILEIMPORTTIME": "1"}
+    ended = await process("run", cwd=tmp_path, environment=given)
+    lock.release()
+    assert ended.code == 78
+    assert f"is in use by another Easel (process {os.getpid()})" in ended.err
+    assert "Traceback" not in ended.err
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in ended.err.splitlines()}
+    assert "sqlalchemy" in loaded
+    assert not loaded & {"torch", "discord", "alembic", "transformers"}
 
 
 @pytest.mark.parametrize("token", ["hunter2hunter2hunter2", f"Bot {TOKEN}", "a b", "." * 60])

@@ -42,7 +42,8 @@ async def test_everything_of_mine_goes_and_nothing_of_others(room: Room) -> None
         await store.set_preference(Scope.USER, alice, "raw", True)
         await store.favourite(alice, job_id(theirs), 1, on=True)
         said = await forget(room, "alice")
-        assert "2 of 2 messages were removed" in said.content
+        # Both pictures, and the ping about the first.
+        assert "3 of 3 messages were removed" in said.content
         assert not said.custom_ids
         assert mine.deleted_at is not None
         assert single.deleted_at is not None
@@ -98,7 +99,8 @@ async def test_messages_that_stay_are_counted(room: Room) -> None:
         await room.settled(app)
         room.pg.delete_message(grid.id)
         said = await forget(room, "alice")
-        assert "1 of 2 messages were removed" in said.content
+        # Two pings beside them.
+        assert "3 of 4 messages were removed" in said.content
         assert "gone already" in said.content
         assert other.deleted_at is not None
 

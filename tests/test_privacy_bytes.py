@@ -17,7 +17,8 @@ from sqlalchemy import event
 
 from bot import jobs
 from diffusion import Params
-from storage import Job, JobState, NewJob, NewPicture, Scope, Store
+from storage import Job, JobState, NewJob, NewPicture, Scope, SentKind, Store
+from storage.tables import metadata
 from tests.test_storage_support import Clock, new_job
 
 # Every table by what says whose its rows are; the rest of the tables is about nobody.
@@ -30,9 +31,14 @@ OWNERS = {
     "report": "reporter_id",
     "ban": "user_id",
     "quota": "user_id",
+    "sent_message": "user_id",
 }
 OF_JOBS = ("picture", "source", "state")
+# Facts about the store itself; what they say of people is looked at one by one.
+OF_NOBODY = ("fact",)
 FIRST = 4_000_000_000
+# A ping's message is its picture's, so many numbers on.
+PINGS = 500
 
 
 def needle(person: int, number: int) -> str:
@@ -66,6 +72,13 @@ async def lives(store: Store, person: int, count: int) -> None:
         posting = await store.begin_post(rendered)
         posted = await store.posted(posting, message_id=person * 1000 + number)
         await store.favourite(person, posted.id, 0, on=True)
+        await store.sent.note(
+            SentKind.PING,
+            job_id=posted.id,
+            user_id=person,
+            channel_id=12,
+            message_id=person * 1000 + number + PINGS,
+        )
     words = needle(person, 0)
     await store.set_macro(person, "mine", words)
     await store.set_preference(Scope.USER, person, "suffix", words)
@@ -152,6 +165,10 @@ def careless(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     monkeypatch.setattr(sqlite3, "connect", watched)
     monkeypatch.setattr(sqlite3.dbapi2, "connect", watched)
     return seen
+
+
+def test_every_table_is_looked_at() -> None:
+    assert {*OWNERS, *OF_JOBS, *OF_NOBODY} == set(metadata.tables)
 
 
 @pytest.mark.usefixtures("careless")
@@ -266,7 +283,9 @@ async def test_a_process_that_dies_while_forgetting_forgot_nothing_or_everything
             if forgotten:
                 assert searched(copy, {her, him}) == {him}, point
                 messages = {message for _, message in await store.aftermath.messages()}
-                assert messages == {her * 1000, her * 1000 + 2}, point
+                assert messages == {
+                    her * 1000 + number + more for number in (0, 2) for more in (0, PINGS)
+                }, point
             else:
                 assert belongings(copy, {her}) == before[her], point
             assert belongings(copy, {him}) == before[him], point

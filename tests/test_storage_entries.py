@@ -6,7 +6,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from storage import MOST_IMAGES, Ban, Export, Favourite, InvalidEntry, StorageError, new_job_id
+from storage import (
+    MOST_IMAGES,
+    Ban,
+    Export,
+    Favourite,
+    InvalidEntry,
+    SentKind,
+    SentMessage,
+    StorageError,
+    new_job_id,
+)
 from storage.entries import check_id, check_picture, check_text, value_text
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -57,7 +67,18 @@ def test_a_favourite_has_a_key_that_fits_a_button() -> None:
     assert mark.key == "abcdefghijklm:36"
 
 
-def test_an_export_says_nothing_of_who_banned_them() -> None:
+def sent(number: int, kind: SentKind, user_id: int) -> SentMessage:
+    return SentMessage(
+        message_id=number,
+        channel_id=number + 10,
+        kind=kind,
+        job_id="abcdefghijklm",
+        user_id=user_id,
+        sent_at=NOON,
+    )
+
+
+def test_an_export_says_nothing_of_who_banned_them_nor_where_others_are() -> None:
     ban = Ban(guild_id=None, user_id=7, until=NOON, reason="spam", by=99, created_at=NOON)
     nothing: Mapping[str, float] = {}
     export = Export(
@@ -71,7 +92,14 @@ def test_an_export_says_nothing_of_who_banned_them() -> None:
         reports=(),
         bans=(ban,),
         quotas=nothing,
+        messages=(
+            sent(1, SentKind.PING, 7),
+            sent(2, SentKind.COPY, 99),
+            sent(3, SentKind.NOTICE, 7),
+        ),
+        used={"day": "2026-03-01", "seconds": {"11": 4.5}},
     )
+    common = {"job_id": "abcdefghijklm", "sent_at": "2026-03-01T12:00:00+00:00"}
     assert json.loads(export.to_json()) == {
         "user_id": 7,
         "jobs": [],
@@ -91,4 +119,10 @@ def test_an_export_says_nothing_of_who_banned_them() -> None:
             }
         ],
         "quotas": {},
+        "messages": [
+            {**common, "kind": "ping", "message_id": 1, "channel_id": 11},
+            {**common, "kind": "copy"},
+            {**common, "kind": "notice"},
+        ],
+        "used": {"day": "2026-03-01", "seconds": {"11": 4.5}},
     }

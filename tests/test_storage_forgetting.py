@@ -18,6 +18,7 @@ from storage import (
     JobState,
     NewJob,
     Scope,
+    SentKind,
     StaleJob,
     Store,
     StoreDamaged,
@@ -183,6 +184,10 @@ async def test_no_row_says_whose_it_was(store: Store, tmp_path: Path) -> None:
     )
     await store.settle_report(report.id, by=HER, verdict="keep")
     await store.ban(11, 99, until=None, reason="spam", by=HER)
+    for number, job in enumerate((jobs[0], his)):
+        await store.sent.note(
+            SentKind.COPY, job_id=job.id, user_id=HER, channel_id=1, message_id=number
+        )
     await store.forget(HER)
     for table, column in (
         ("job", "requester_id"),
@@ -193,6 +198,7 @@ async def test_no_row_says_whose_it_was(store: Store, tmp_path: Path) -> None:
         ("report", "reporter_id"),
         ("report", "settled_by"),
         ("ban", "banned_by"),
+        ("sent_message", "user_id"),
     ):
         found = sql(tmp_path, f"SELECT * FROM {table} WHERE {column} = {HER}")  # noqa: S608
         assert found == [], (table, column)

@@ -29,9 +29,24 @@ def clock() -> Clock:
     return Clock()
 
 
+class Seconds:
+    """Monotonic time that stands still until it is told to go."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-async def store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path, clock=clock) as found:
+def seconds() -> Seconds:
+    return Seconds()
+
+
+@pytest.fixture
+async def store(tmp_path: Path, clock: Clock, seconds: Seconds) -> AsyncIterator[Store]:
+    async with await Store.open(tmp_path, clock=clock, monotonic=seconds) as found:
         yield found
 
 
@@ -122,18 +137,34 @@ async def test_naming_and_deleting_at_once_loses_nothing(store: Store) -> None:
 
 
 async def test_an_arrival_that_no_job_names_goes_after_a_day(
-    store: Store, tmp_path: Path, clock: Clock
+    store: Store, tmp_path: Path, seconds: Seconds
 ) -> None:
     unwanted, wanted = await store.keep_file(b"unwanted"), await store.keep_file(b"wanted")
     await store.enqueue(made_from(1, wanted))
     again = await store.keep_file(b"wanted")
-    clock.advance(DAY_S)
+    seconds.now += DAY_S
     late = await store.keep_file(b"late")
     assert stored_files(tmp_path) == {unwanted, wanted, late}
-    clock.advance(1)
+    seconds.now += 1
     newest = await store.keep_file(b"newest")
     assert again == wanted
     assert stored_files(tmp_path) == {wanted, late, newest}
+
+
+@pytest.mark.parametrize("days", [2, -2])
+async def test_a_wall_clock_that_jumps_drops_nothing_that_waits_and_keeps_nothing_longer(
+    store: Store, tmp_path: Path, clock: Clock, seconds: Seconds, days: int
+) -> None:
+    waiting = await store.keep_file(b"a job is about to name this")
+    clock.advance(days * DAY_S)
+    unwanted = await store.keep_file(b"nobody names this")
+    await store.enqueue(made_from(1, waiting))
+    assert await store.read_file(waiting) == b"a job is about to name this"
+    assert stored_files(tmp_path) == {waiting, unwanted}
+    clock.advance(-days * DAY_S)
+    seconds.now += DAY_S + 1
+    newest = await store.keep_file(b"newest")
+    assert stored_files(tmp_path) == {waiting, newest}
 
 
 async def test_a_state_is_saved_over_the_last_one_and_goes_with_its_job(tmp_path: Path) -> None:

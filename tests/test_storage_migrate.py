@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, create_engine, event
 
-from storage import Store, StoreDamaged
+from storage import SentKind, Store, StoreDamaged
 from storage.database import begin_immediately, database_url
 from storage.errors import StorageError
 from storage.files import PictureFiles
 from storage.migrate import is_new, migrate, prepare_database, schema_revisions
 from storage.tables import metadata
-from tests.test_storage_support import stored_files
+from tests.test_storage_support import sql, stored_files
 
 FIRST_STORE = Path(__file__).parent / "data" / "first_store.sql"
 # What the second job there starts from: a picture of the first.
@@ -159,8 +160,38 @@ async def test_jobs_of_the_first_schema_go_on(tmp_path: Path) -> None:
         assert await store.check() == 3
 
 
-async def test_a_crash_while_old_jobs_move_leaves_all_of_them(tmp_path: Path) -> None:
-    make_first_store(tmp_path / "live")
+def make_second_store(folder: Path) -> None:
+    """Lay out a folder as the second schema left it: the first one's jobs, and what people left."""
+    make_first_store(folder)
+    engine = engine_for(folder / "easel.db")
+    begin_immediately(engine)
+    with engine.begin() as connection:
+        migrate(connection, "0002")
+    engine.dispose()
+    sql(folder, "INSERT INTO macro VALUES (7, 'wide', '--ar 3:2')")
+    sql(folder, "INSERT INTO fact VALUES ('message:5', '12')")
+
+
+async def test_people_of_the_second_schema_go_on(tmp_path: Path) -> None:
+    make_second_store(tmp_path)
+    assert "sent_message" not in tables(tmp_path / "easel.db")
+    async with await Store.open(tmp_path) as store:
+        assert await store.check() == 3
+        assert await store.macros(7) == {"wide": "--ar 3:2"}
+        (job, *_) = await store.history(requester_id=7)
+        # What was sent before is not known; what is sent from now on is.
+        assert (await store.export(7)).messages == ()
+        await store.sent.note(SentKind.PING, job_id=job.id, user_id=7, channel_id=12, message_id=6)
+        assert (12, 6) in (await store.forget(7)).messages
+        assert {(12, 5), (12, 6)} <= set(await store.aftermath.messages())
+    assert tables(tmp_path / "easel.db") == {*metadata.tables, "alembic_version"}
+
+
+@pytest.mark.parametrize(("make", "places"), [(make_first_store, 15), (make_second_store, 5)])
+async def test_a_crash_while_old_jobs_move_leaves_all_of_them(
+    tmp_path: Path, make: Callable[[Path], None], places: int
+) -> None:
+    make(tmp_path / "live")
     copies: list[Path] = []
 
     def photograph(connection: Connection, *_rest: object) -> None:
@@ -173,7 +204,7 @@ async def test_a_crash_while_old_jobs_move_leaves_all_of_them(tmp_path: Path) ->
         prepare_database(tmp_path / "live" / "easel.db")
     finally:
         event.remove(Engine, "before_cursor_execute", photograph)
-    assert len(copies) > 15
+    assert len(copies) > places
     for copy in copies[::3]:
         async with await Store.open(copy) as store:
             assert await store.check() == 3

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiosqlite
 import pytest
 
-from storage import StorageError, StoreDamaged, StoreFull, StoreLocked
+from storage import StorageError, StoreDamaged, StoreFull, StoreLocked, require_free
 from storage.opening import open_folder
 
 
@@ -76,3 +76,21 @@ def test_a_refused_folder_is_not_kept_locked(tmp_path: Path) -> None:
         open_folder(tmp_path)
     (tmp_path / "easel.db").unlink()
     open_folder(tmp_path).release()
+
+
+def test_whether_a_folder_is_free_can_be_asked_without_taking_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    require_free(folder)
+    assert not folder.exists()
+    lock = open_folder(folder)
+    with pytest.raises(StoreLocked, match=f"process {os.getpid()}"):
+        require_free(folder)
+    lock.release()
+    require_free(folder)
+    open_folder(folder).release()
+
+
+def test_a_lock_that_cannot_be_looked_at_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "easel.lock").mkdir()
+    with pytest.raises(StorageError, match="cannot write to"):
+        require_free(tmp_path)

@@ -1,4 +1,4 @@
-"""/admin: pause, resume, drain, clear, reload, ban and quota.
+"""/admin: pause, resume, drain, clear, reload, ban, quota and forget.
 
 Promises that only who may manage the server, by the interaction's own permissions, or an admin
 named in the settings gets anything done. In a server every word holds for that server; in direct
@@ -16,6 +16,7 @@ from discord import app_commands
 
 from bot import texts_community, texts_discord
 from bot.answers import say
+from bot.commands.admin_forget import admin_forget
 from bot.commands.choices import matching
 from bot.config_errors import ConfigError
 from bot.halts import Halt
@@ -77,7 +78,7 @@ def admin() -> app_commands.Group:
     group.add_command(_halting("pause", Halt.PAUSED))
     group.add_command(_halting("resume", None))
     group.add_command(_halting("drain", Halt.DRAINING))
-    for make in (_clear, _reload, _ban, _quota):
+    for make in (_clear, _reload, _ban, _quota, admin_forget):
         group.add_command(make())
     return group
 

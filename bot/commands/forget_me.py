@@ -41,7 +41,12 @@ def forget_me() -> app_commands.Command[Any, ..., None]:
 
 async def forget_for_good(interaction: Interaction, state: str) -> None:
     """Yes: everything about the presser goes."""
-    remover, user_id = services_of(interaction).remover, interaction.user.id
+    await forget_person(interaction, interaction.user.id)
+
+
+async def forget_person(interaction: Interaction, user_id: int) -> None:
+    """Forget somebody, and tell the presser of a button how far it is and how it ended."""
+    remover = services_of(interaction).remover
     await interaction.response.defer()
     gone = await remover.forget(user_id)
     log.info("somebody was forgotten: %d jobs, %d files", gone.jobs, gone.files)
@@ -50,7 +55,11 @@ async def forget_for_good(interaction: Interaction, state: str) -> None:
     still = await remover.forget_rest(user_id)
     later = len(await remover.waiting(gone.messages))
     text = texts_papers.forgotten_all(
-        removed=removed, messages=len(gone.messages), later=later, still=still
+        is_own=user_id == interaction.user.id,
+        removed=removed,
+        messages=len(gone.messages),
+        later=later,
+        still=still,
     )
     await _tell(interaction, text)
 

@@ -34,7 +34,7 @@ async def job_of(interaction: Interaction, message: discord.Message) -> Job | No
     found = await services.store.job_by_message(message.id)
     if found is not None:
         return found
-    # /show and direct messages are not in the records; their buttons name the job.
+    # No job's row names what /show posted or what went home; but their buttons name the job.
     for each in custom_ids(message):
         job_id = each.split(":")[2] if each.count(":") >= 3 else ""
         if (job := await services.store.job(job_id)) is not None:

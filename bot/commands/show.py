@@ -9,7 +9,7 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bot import jobs, texts, texts_community, texts_discord, texts_people
+from bot import jobs, sent, texts, texts_community, texts_discord, texts_people
 from bot.answers import say
 from bot.cards import under_result
 from bot.enclosed import EnclosedError, read_enclosed
@@ -20,7 +20,7 @@ from bot.origins import origins_of
 from bot.seeing import may_see
 from bot.services import Interaction, Services, services_of
 from diffusion import PictureError
-from storage import Job, JobState, StorageError
+from storage import Job, JobState, SentKind, StorageError
 
 _LINK: Final = re.compile(r"https?://\S*/channels/(?:\d+|@me)/\d+/(\d+)/?")
 
@@ -129,9 +129,12 @@ async def repost(interaction: Interaction, job: Job) -> None:
     tiles = tiles_of(job, pictures)
     alt = texts_discord.alt_text(job, tiles)
     can_continue = await services.store.state(job.id) is not None
-    await interaction.followup.send(
+    message = await interaction.followup.send(
         texts_discord.final(job),
         file=discord.File(io.BytesIO(data), name, description=alt),
         view=under_result(job, tiles, can_continue=can_continue),
         allowed_mentions=discord.AllowedMentions.none(),
+        wait=True,
     )
+    about = sent.About(kind=SentKind.SHOWN, job_id=job.id, user_id=interaction.user.id)
+    await sent.note(services.store, services.talk, about, message.channel.id, message.id)

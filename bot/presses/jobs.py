@@ -6,7 +6,7 @@ ours and shows this job, and that looking and liking are seen by the presser alo
 
 import logging
 
-from bot import texts, texts_discord, texts_pictures
+from bot import sent, texts, texts_discord, texts_pictures
 from bot.answers import say
 from bot.cards import info_embed, under_question
 from bot.language import speaking, tr
@@ -132,6 +132,6 @@ async def _remove_message(services: Services, job: Job, channel_id: int, message
     try:
         message = await services.talk.fetch(channel_id, message_id)
         if is_result(message, job, services.talk.own_id):
-            await services.talk.delete(channel_id, message_id)
+            await sent.delete(services.store, services.talk, channel_id, message_id)
     except (Passing, Refused) as error:
         log.info("job %s: its message stays: %s", job.id, error)
