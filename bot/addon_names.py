@@ -1,22 +1,26 @@
 """LoRAs and textual inversions that a prompt names, looked up before the job is accepted.
 
-Promises that a name no folder has is refused with the nearest that there are, at its place; that no
-text of a person becomes a path; and that a prompt which names nothing costs nothing. `known` reads
-folders: call it in a thread.
+Promises that a name no folder has is refused with the nearest that there are, at its place; that a
+file which is known to have changed since it was trusted is refused there too; that no text of a
+person becomes a path; and that a prompt which names nothing costs nothing. `known` and
+`check_addons` read folders and files: call them in a thread.
 """
 
 import difflib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot.config_models import ModelConfig
+from bot import texts
+from bot.config import Config, ModelConfig
 from bot.language import tr
 from bot.prompt import PromptError
 from bot.prompt.mend import clip
+from bot.trusted_addons import ChangedAddonError, refuse_changed
 from diffusion import DiffusionError
+from diffusion.addon_files import enumerate_files
 
 MOST_CHOICES: Final = 3
 _LORA: Final = re.compile(r"<lora:\s*([^<>:]*?)\s*(?=[:>])")
@@ -63,14 +67,33 @@ def check_names(text: str, names: Known) -> None:
             raise _unknown(text, each, names.embeddings)
 
 
-def _names(folder: Path | None) -> tuple[str, ...]:
-    # The tables are the engine's own, and it brings torch.
-    from diffusion.addons import enumerate_files
+def check_addons(text: str, config: Config, alias: str) -> None:
+    """Refuse the first name that a model's folders do not have, and then the first whose file is
+    not the one that was trusted; PromptError. Blocks.
+    """
+    model = config.models[alias]
+    loras, embeddings = _files(model.loras), _files(model.embeddings)
+    check_names(text, Known(loras=loras, embeddings=embeddings))
+    folded = {name.casefold(): path for name, path in embeddings.items()}
+    for each in _named(text):
+        path = loras[each.name] if each.is_lora else folded[each.name.casefold()]
+        try:
+            refuse_changed(config, alias, "lora" if each.is_lora else "embedding", path)
+        except ChangedAddonError as error:
+            message = texts.changed_words(error.kind, each.name)
+            # The word alone would name an embedding still.
+            raise _refused(text, each, message, plain="") from error
 
+
+def _names(folder: Path | None) -> tuple[str, ...]:
+    return tuple(_files(folder))
+
+
+def _files(folder: Path | None) -> dict[str, Path]:
     try:
-        return tuple(enumerate_files(folder))
+        return enumerate_files(folder)
     except (DiffusionError, OSError):
-        return ()
+        return {}
 
 
 def _named(text: str) -> Iterator[_Named]:
@@ -105,7 +128,13 @@ def _unknown(text: str, each: _Named, there: Collection[str]) -> PromptError:
         message = tr("There is no embedding “{name}” for this model.", name=clip(each.name))
     if near:
         message += " " + tr("The nearest: {names}.", names=", ".join(near))
-    plain = "" if each.is_lora else each.name
+    return _refused(text, each, message, plain="" if each.is_lora else each.name, near=near)
+
+
+def _refused(
+    text: str, each: _Named, message: str, *, plain: str, near: Sequence[str] = ()
+) -> PromptError:
+    """Return a refusal at a name's place; the way out is one of the names, or the plain word."""
     without = f"{text[: each.outer_start]}{plain}{text[each.outer_end :]}"
     return PromptError(
         message,

@@ -14,6 +14,8 @@ from bot.backups_cli import newest_told
 from bot.config import Config
 from bot.exits import Exit
 from bot.loading import describe_models, load_engine, read_config, read_token
+from bot.trusted_addons import look_over
+from diffusion import DiffusionError
 from storage import StorageError, Store
 
 GIB = 2**30
@@ -39,13 +41,15 @@ async def check(path: Path, environment: Mapping[str, str]) -> list[Finding]:
     parts: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
         ("token", lambda: _token(config, environment)),
         ("models", lambda: _models(config)),
+        ("beside", lambda: asyncio.to_thread(_beside, config)),
         ("device", lambda: _device(config)),
         ("database", lambda: _database(config)),
         ("backups", lambda: asyncio.to_thread(newest_told, config.storage)),
     )
     for subject, look in parts:
         try:
-            findings.append(Finding(subject=subject, text=await look(), good=True))
+            if text := await look():
+                findings.append(Finding(subject=subject, text=text, good=True))
         except (Exit, StorageError) as error:
             findings.append(Finding(subject=subject, text=str(error), good=False))
     return findings
@@ -77,8 +81,23 @@ async def _models(config: Config) -> str:
     )
 
 
+def _beside(config: Config) -> str:
+    """Read all that lies beside the models in full; nothing to say where nothing does."""
+    try:
+        found = look_over(config, thorough=True)
+    except DiffusionError as error:
+        raise Exit(str(error)) from error
+    if found.changed:
+        raise Exit("\n     ".join(found.changed))
+    if not found.good and not found.fresh:
+        return ""
+    return (
+        f"of the files beside the models {found.good} are as they were trusted, and {found.fresh} "
+        "are trusted when they are first used"
+    )
+
+
 async def _device(config: Config) -> str:
-    from diffusion import DiffusionError
     from diffusion.device import choose_device
 
     try:

@@ -20,7 +20,15 @@ from bot.jobs import own_picture
 from bot.seeing import may_see
 from bot.services import Interaction, services_of
 from bot.suggestions import offered
-from diffusion import AbilityError, DiffusionError, EngineClosedError, EngineDeadError, PictureError
+from bot.trusted_addons import ChangedAddonError
+from diffusion import (
+    AbilityError,
+    CheckpointError,
+    DiffusionError,
+    EngineClosedError,
+    EngineDeadError,
+    PictureError,
+)
 from diffusion.pictures import decode_picture
 from storage import Job, StorageError
 
@@ -94,6 +102,11 @@ async def _answer(
         await say(interaction, texts_ideas.cannot_describe(alias))
     except (EngineClosedError, EngineDeadError):
         await say(interaction, texts.restarting())
+    except ChangedAddonError as error:
+        await say(interaction, texts.changed_file(error.kind, error.name))
+    except CheckpointError as error:
+        log.error("the describer of %s cannot be used: %s", alias, error)
+        await say(interaction, texts.model_damaged(alias))
     except (PictureError, DiffusionError) as error:
         log.info("a picture could not be described: %s", error)
         await say(interaction, texts_ideas.bad_picture(str(error)))

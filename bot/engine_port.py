@@ -54,10 +54,12 @@ class EnginePort(Protocol):
         early left in its last step, to go on from.
         """
 
-    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
-        """Take in a model's LoRAs as they lie in their folder now; `changed` are read anew.
+    def look_again(
+        self, alias: str, loras: Path | None, embeddings: Path | None, changed: Collection[str]
+    ) -> None:
+        """Take in a model's add-ons as they lie in their folders now; `changed` are read anew.
 
-        Blocks. DiffusionError when the folder cannot be read.
+        Blocks. DiffusionError when a folder cannot be read.
         """
 
     async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:

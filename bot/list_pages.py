@@ -23,6 +23,7 @@ from bot.config import Config
 from bot.escape import one_line
 from bot.services import Interaction, Services, services_of
 from diffusion import DiffusionError
+from diffusion.addon_files import enumerate_files
 from diffusion.pictures import MAX_PICTURE_BYTES, decode_picture
 
 ACTION: Final = "list"
@@ -84,9 +85,6 @@ def _addons(config: Config) -> list[Entry]:
 def _files(folder: Path | None) -> dict[str, Path]:
     if folder is None:
         return {}
-    # The tables are the engine's own, and it brings torch.
-    from diffusion.addons import enumerate_files
-
     try:
         return enumerate_files(folder)
     except (DiffusionError, OSError):

@@ -15,7 +15,8 @@ from bot.config import Config, ConfigError, load_config
 from bot.engine_port import EnginePort
 from bot.exits import Exit
 from bot.secrets import TokenError, find_token, token_problem
-from bot.trusted import check
+from bot.trusted import check, held
+from bot.trusted_addons import vouched
 from diffusion import DiffusionError, ModelInfo, describe_model
 
 if TYPE_CHECKING:
@@ -60,23 +61,29 @@ def load_configured(
     config: Config, alias: str, device: "Device", *, offload: bool = False
 ) -> "Model":
     """Load the weights of one configured model, with `offload` into host memory until somebody
-    asks for it; DiffusionError when they cannot be.
+    asks for it; DiffusionError when they cannot be, or are not those that were trusted.
     """
-    from diffusion import load_model
+    from diffusion import CheckpointError, load_model
 
     model = config.models[alias]
-    return load_model(
-        model.path,
-        device=device.device,
-        dtype=device.dtype,
-        prediction_type=model.prediction or None,
-        vae=model.vae,
-        preview=model.preview,
-        loras=model.loras,
-        controls=model.controls,
-        embeddings=model.embeddings,
-        offload=offload,
-    )
+    try:
+        with held(config, alias):
+            return load_model(
+                model.path,
+                device=device.device,
+                dtype=device.dtype,
+                prediction_type=model.prediction or None,
+                vae=model.vae,
+                preview=model.preview,
+                loras=model.loras,
+                controls=model.controls,
+                embeddings=model.embeddings,
+                offload=offload,
+                vouch=partial(vouched, config, alias),
+            )
+    except OSError as error:
+        # This may be the device's own thread, which outlives no stranger's error.
+        raise CheckpointError(f"{model.path} cannot be read: {error}.") from error
 
 
 def load_engine(config: Config) -> "Engine":
@@ -86,6 +93,7 @@ def load_engine(config: Config) -> "Engine":
 
     settings = config.engine
     try:
+        # All of them, before the first is loaded.
         check(config)
         devices = choose_devices(settings.device, settings.dtype)
         # A replica for every device: each takes the jobs of whoever has the least to do. Several
@@ -95,7 +103,7 @@ def load_engine(config: Config) -> "Engine":
             alias: [load_configured(config, alias, device, offload=offload) for device in devices]
             for alias in config.models
         }
-    except DiffusionError as error:
+    except (DiffusionError, OSError) as error:
         raise Exit(f"A model cannot be loaded: {error}") from error
     # Zero means all cores, which is what torch does when it is told nothing.
     return Engine(
@@ -110,19 +118,18 @@ def load_engine(config: Config) -> "Engine":
 
 def _load_again(config: Config, alias: str, devices: Sequence["Device"], name: str) -> "Model":
     """Load a model onto the device of this name, as it was loaded at the start."""
-    check(config, only=alias)
     return load_configured(config, alias, next(d for d in devices if d.device == name))
 
 
 def look_again(engine: EnginePort, config: Config, changed: Collection[Path]) -> None:
-    """Let an engine know the LoRAs that lie in its models' folders now. Reads folders."""
+    """Let an engine know the add-ons that lie in its models' folders now. Reads folders."""
     names = {path.stem for path in changed}
     for alias, model in config.models.items():
-        if model.loras is not None:
+        if model.loras is not None or model.embeddings is not None:
             try:
-                engine.look_again(alias, model.loras, names)
-            except DiffusionError as error:
-                log.warning("[models.%s] loras: %s", alias, error)
+                engine.look_again(alias, model.loras, model.embeddings, names)
+            except (DiffusionError, OSError) as error:
+                log.warning("[models.%s] its folders cannot be read: %s", alias, error)
 
 
 def environment() -> Mapping[str, str]:

@@ -223,10 +223,16 @@ def pull(
 
 @models.command()
 def trust(
-    name: Annotated[str, typer.Argument(help="The model's name in [models.<name>].")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A model's name in [models.<name>], or loras/NAME, embeddings/NAME, "
+            "controls/NAME, upscale/NAME."
+        ),
+    ],
     config: Annotated[Path, typer.Option("--config", help="The settings.")] = Path("config.toml"),
 ) -> None:
-    """Accept a model's files as they are now, after you replaced them yourself."""
+    """Accept files of weights as they are now, after you replaced them yourself."""
     from bot.loading import read_config
     from bot.trusted import trust as take
 

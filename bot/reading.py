@@ -189,9 +189,9 @@ async def _lists(text: str, config: Config) -> Lists:
 async def _check_names(runs: Sequence[Run], config: Config) -> None:
     for run in runs:
         if addon_names.names_any(run.text):
-            model = config.models.get(run.params.model)
-            if model is not None:
-                addon_names.check_names(run.text, await asyncio.to_thread(addon_names.known, model))
+            alias = run.params.model
+            if alias in config.models:
+                await asyncio.to_thread(addon_names.check_addons, run.text, config, alias)
 
 
 async def _with_picture(interaction: Interaction, runs: Sequence[Run]) -> list[Run]:

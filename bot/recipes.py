@@ -7,6 +7,7 @@ line in `RECIPES` and a recipe in a file of its own, made of what `bot.making` o
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,7 @@ from bot.mixing import BLEND
 from bot.morphing import MORPH
 from bot.patience import until_stored
 from bot.sheets import GRID
+from bot.trusted_addons import vouched
 from diffusion import Params, ParamsError
 from diffusion.pictures import make_grid
 from storage import JobKind, NewJob, NewPicture
@@ -100,6 +102,7 @@ async def _enlarge(making: Making) -> list[NewPicture]:
         int(making.details["factor"]),
         upscaler=making.settings.upscale.path,
         device="cuda" if making.engine.device.startswith("cuda") else "cpu",
+        vouch=partial(vouched, making.settings, ""),
     )
     if not _is_subtle(job):
         painted = await making.paint(params, init_image=larger)

@@ -315,7 +315,7 @@ def no_state() -> str:
 
 def upscaler_failed() -> str:
     """Say that the configured upscaler cannot be used."""
-    return tr("The upscaler of this server cannot be used. Tell the admin; “Creative” still works.")
+    return tr("The upscaler of this server cannot be used. Tell the admin.")
 
 
 def favourite_on() -> str:

@@ -30,6 +30,7 @@ from bot.progress import Progress, Sight
 from bot.queue import FairQueue, Ticket
 from bot.recipes import RECIPES
 from bot.talk import Attachment, Letter, Passing, Refused, Talk
+from bot.trusted_addons import ChangedAddonError
 from diffusion import (
     CheckpointError,
     EngineClosedError,
@@ -296,10 +297,12 @@ class Worker:
     async def _fail(self, running: Running, error: Exception) -> None:
         job = running.job
         code = code_of(error)
-        log.error("job %s failed (%s)", job.id, code, exc_info=error)
+        changed = isinstance(error, ChangedAddonError)
+        # The log has a line of its own about a changed file, and how it was found tells nobody.
+        log.error("job %s failed (%s)", job.id, code, exc_info=None if changed else error)
         if running.progress is not None:
             await running.progress.close()
-        sentence = texts_discord.failure(code, job)
+        sentence = sentence_of(error, job)
         with suppress(StaleJob):
             await until_stored(lambda: self._store.failed(job, code=code, text=sentence))
             self._metrics.ended.labels("failed").inc()
@@ -348,9 +351,18 @@ def _preview(step: Step, *, job: Job, params: Params, model: ModelInfo | None) -
     return jobs.encode_preview(step, job, params, model)
 
 
+def sentence_of(error: Exception, job: Job) -> str:
+    """Return what the requester reads about a failure."""
+    if isinstance(error, ChangedAddonError):
+        return texts.changed_file(error.kind, error.name)
+    return texts_discord.failure(code_of(error), job)
+
+
 def code_of(error: Exception) -> str:
     """Return the code under which a failure is stored."""
     match error:
+        case ChangedAddonError():
+            return "changed"
         case OutOfMemoryError():
             return "memory"
         case NumericalError():

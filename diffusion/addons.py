@@ -1,21 +1,22 @@
 """What an admin lays beside a model: LoRAs, ControlNets and embeddings, by name.
 
 Promises: a name is looked up in a table of files that was enumerated before, so no text of a user
-ever becomes a path; a file is read when it is first asked for, and what fits is kept.
+ever becomes a path; a file is read when it is first asked for, inside of the block of whoever
+vouches for it, and what fits is kept.
 """
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import torch
 
 from diffusion.adapters import Matched, PatchSet, load_lora, match, patched
+from diffusion.addon_files import enumerate_files
 from diffusion.checkpoints import open_checkpoint
 from diffusion.checkpoints.load import load_part
 from diffusion.errors import CheckpointError, OutOfMemoryError, ParamsError
@@ -26,42 +27,16 @@ from diffusion.networks.controlnet import ControlNet
 from diffusion.networks.unet import UNet
 from diffusion.params import Params
 from diffusion.prompts import LoraTag, parse_prompt
+from diffusion.vouching import Vouch, anybody
 
 if TYPE_CHECKING:
     from diffusion.model import Model
+    from diffusion.text.inversions import Inversions
 
 # Files kept in memory for each model; the least recently used goes first.
 _KEPT_LORAS: Final = 32
 _KEPT_CONTROLS: Final = 4
 _Read = TypeVar("_Read")
-
-log = logging.getLogger(__name__)
-
-
-def enumerate_files(folder: Path | None) -> dict[str, Path]:
-    """Return the add-ons of a folder by name: files by their stem, model folders by their name.
-
-    What a link leads to outside of the folder is left out.
-    """
-    if folder is None:
-        return {}
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} is no folder; make it, or leave the setting empty.")
-    home = folder.resolve()
-    files = sorted(path for path in folder.rglob("*.safetensors") if _is_inside(path, home))
-    found = {path.stem: path for path in files if path.is_file()}
-    for config in sorted(path for path in folder.glob("*/config.json") if _is_inside(path, home)):
-        for path in config.parent.glob("*.safetensors"):
-            found.pop(path.stem, None)
-        found[config.parent.name] = config.parent
-    return found
-
-
-def _is_inside(path: Path, home: Path) -> bool:
-    if path.resolve().is_relative_to(home):
-        return True
-    log.warning("%s is left out: it is a link that leads out of its folder", path)
-    return False
 
 
 def _file_bytes(path: Path) -> int:
@@ -80,6 +55,7 @@ class Addons:
 
     loras: Mapping[str, Path] = field(default_factory=dict)
     controls: Mapping[str, Path] = field(default_factory=dict)
+    vouch: Vouch = anybody
     bytes: int = field(default=0, init=False)
     _read_loras: OrderedDict[str, Matched] = field(default_factory=OrderedDict)
     _read_controls: OrderedDict[str, ControlNet] = field(default_factory=OrderedDict)
@@ -96,7 +72,9 @@ class Addons:
             if not isinstance(model.backbone, UNet):
                 raise ParamsError("prompt", name, f"{model.info.name} takes no LoRA")
             encoders = () if model.text is None else model.text.encoders
-            return match(load_lora(path), model.backbone, [each.model for each in encoders])
+            with self.vouch("lora", path):
+                found = load_lora(path)
+            return match(found, model.backbone, [each.model for each in encoders])
 
         return self._kept(self._read_loras, name, read, most=_KEPT_LORAS)
 
@@ -105,7 +83,8 @@ class Addons:
 
         def read() -> ControlNet:
             path = _find(self.controls, name, field="controls", kind="ControlNet")
-            return load_controlnet(path, model)
+            with self.vouch("controlnet", path):
+                return load_controlnet(path, model)
 
         return self._kept(self._read_controls, name, read, most=_KEPT_CONTROLS)
 
@@ -215,7 +194,9 @@ def read_ahead(model: "Model", params: Params) -> Callable[[], object] | None:
     except ParamsError:
         return None  # Whoever adds the job is told.
     controls = [control.model for control in params.controls]
-    if model.addons.has(loras, controls):
+    inversions = _inversions(model)
+    words = () if inversions is None else inversions.unread(params.prompt, params.negative_prompt)
+    if model.addons.has(loras, controls) and not words:
         return None
 
     def read() -> None:
@@ -223,8 +204,28 @@ def read_ahead(model: "Model", params: Params) -> Callable[[], object] | None:
             model.addons.lora(name, model)
         for name in controls:
             model.addons.control(name, model)
+        for name in words:
+            cast("Inversions", inversions).read(name)
 
     return read
+
+
+def _inversions(model: "Model") -> "Inversions | None":
+    """Return a model's textual inversions, which all of its encoders share."""
+    encoders = () if model.text is None else model.text.encoders
+    return encoders[0].inversions if encoders else None
+
+
+def look_again(
+    model: "Model", loras: Path | None, embeddings: Path | None, changed: Collection[str]
+) -> None:
+    """Take in a model's folders of LoRAs and textual inversions as they are now. CheckpointError
+    where a folder is none any more.
+    """
+    model.addons.look_again(enumerate_files(loras), changed)
+    inversions = _inversions(model)
+    if inversions is not None:
+        inversions.look_again(enumerate_files(embeddings), changed)
 
 
 def _tags(params: Params) -> dict[str, LoraTag]:

@@ -107,7 +107,11 @@ def describe(model: Model, picture: Image.Image, *, count: int = 4) -> list[str]
 
     AbilityError where the model has no describer, CheckpointError where its describer is damaged.
     """
-    describer = find_describer(Path(model.info.path))
+    folder = Path(model.info.path)
+    describer = None
+    if (folder / DESCRIBER_NAME).is_file():
+        with model.addons.vouch("describer", folder / DESCRIBER_NAME):
+            describer = find_describer(folder)
     if describer is None:
         raise AbilityError(
             f"{model.info.name} cannot describe pictures: no {DESCRIBER_NAME} lies beside its "
@@ -124,13 +128,13 @@ def find_describer(model: Path) -> Describer | None:
         told = path.stat()
     except OSError:
         return None
-    return _kept(path, told.st_mtime_ns, told.st_size)
+    return _kept(path, told.st_ino, told.st_size, told.st_mtime_ns, told.st_ctime_ns)
 
 
 @lru_cache(maxsize=_KEPT)
-def _kept(path: Path, changed: int, size: int) -> Describer:
+def _kept(path: Path, *stamp: int) -> Describer:
     """Load a file unless it was loaded before and is still the same."""
-    del changed, size
+    del stamp
     return load_describer(path)
 
 

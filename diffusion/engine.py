@@ -17,11 +17,16 @@ from typing import Self, TypeAlias
 import torch
 from PIL import Image
 
-from diffusion.addons import enumerate_files, read_ahead
+from diffusion.addons import look_again, read_ahead
 from diffusion.blending import blend_params, blended, shares_of
 from diffusion.describe import describe
 from diffusion.errands import run_errand
-from diffusion.errors import EngineClosedError, EngineDeadError, UnknownModelError
+from diffusion.errors import (
+    CheckpointError,
+    EngineClosedError,
+    EngineDeadError,
+    UnknownModelError,
+)
 from diffusion.exact import Deterministic
 from diffusion.fairness import Share
 from diffusion.influence import influence_of, listen_params
@@ -249,7 +254,7 @@ class Engine:
             return submission
         # Files of LoRAs and ControlNets are read beside the device's work, not in its thread.
         task = loop.run_in_executor(None, reading)
-        task.add_done_callback(lambda _: _entered(submission, add))
+        task.add_done_callback(lambda done: _entered(submission, add, done))
         return submission
 
     async def describe(self, model: str, picture: Image.Image, *, count: int = 4) -> list[str]:
@@ -289,10 +294,12 @@ class Engine:
         params = blend_params(found, pictures[0])
         return await run_errand(lane, found, params, blended(found, params, pictures, shares))
 
-    def look_again(self, alias: str, loras: Path, changed: Collection[str]) -> None:
-        """Take in a model's LoRAs as they lie in their folder now; running jobs keep theirs."""
+    def look_again(
+        self, alias: str, loras: Path | None, embeddings: Path | None, changed: Collection[str]
+    ) -> None:
+        """Take in a model's add-ons as they lie in their folders now; running jobs keep theirs."""
         for model in self._replicas[alias]:
-            model.addons.look_again(enumerate_files(loras), changed)
+            look_again(model, loras, embeddings, changed)
 
     def _books(self, model: Model) -> Residency:
         return self._lanes[str(model.device)].machine.room.books(model)
@@ -309,8 +316,15 @@ class Engine:
         return min(lanes, key=lambda pair: pair[1].load)
 
 
-def _entered(submission: Submission, add: Callable[[], Job]) -> None:
+def _entered(
+    submission: Submission, add: Callable[[], Job], reading: asyncio.Future[object]
+) -> None:
+    error = None if reading.cancelled() else reading.exception()
     try:
-        submission.enter(add)
-    except (EngineClosedError, EngineDeadError) as error:
-        submission.fail(error)
+        if isinstance(error, CheckpointError):
+            # The device's thread would only read the same file to the same end.
+            submission.fail(error)
+        else:
+            submission.enter(add)
+    except (EngineClosedError, EngineDeadError) as refusal:
+        submission.fail(refusal)

@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from diffusion.addons import enumerate_files
+from diffusion.addon_files import enumerate_files
 from diffusion.checkpoints import Checkpoint, Part
 from diffusion.checkpoints.load import load_part
 from diffusion.checkpoints.reading import Reading
@@ -29,6 +29,7 @@ from diffusion.text import (
 )
 from diffusion.text.inversions import Inversions
 from diffusion.text.tokenizers import TOKENIZER_FILES
+from diffusion.vouching import Vouch
 
 # Where a folder keeps the tokenizer of each part.
 _TOKENIZERS: Final[Mapping[str, str]] = {"text": "tokenizer", "text_2": "tokenizer_2"}
@@ -36,9 +37,12 @@ _TOKENIZERS: Final[Mapping[str, str]] = {"text": "tokenizer", "text_2": "tokeniz
 
 def load_text(
     found: Checkpoint, device: torch.device, dtype: torch.dtype, reading: Reading,
-    *, embeddings: Path | None,
+    *, embeddings: Path | None, vouch: Vouch,
 ) -> TextStack | None:  # fmt: skip
-    """Load the text encoders of a checkpoint; None for a model without words."""
+    """Load the text encoders of a checkpoint; None for a model without words.
+
+    `vouch` answers for the files of the folder `embeddings`.
+    """
     parts = [found.parts[name] for name in ("text", "text_2") if name in found.parts]
     if not parts:
         return None
@@ -56,7 +60,7 @@ def load_text(
         tokenizer = _tokenizer(found, "text", bert_tokenizer)
         return BertStack(tokenizer=tokenizer, model=bert, config=config)
     widths = tuple(_clip_config(part).width for part in parts)
-    inversions = Inversions(enumerate_files(embeddings), widths)
+    inversions = Inversions(enumerate_files(embeddings), widths, vouch=vouch)
     encoders: list[ClipEncoder] = []
     for part in parts:
         encoders.append(

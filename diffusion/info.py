@@ -97,6 +97,11 @@ def model_path(name_or_path: str | Path) -> Path:
     )
 
 
+def is_packaged(path: Path) -> bool:
+    """Whether a file belongs to a model that comes and goes with Easel's own code."""
+    return path.resolve().is_relative_to(_models_root().resolve())
+
+
 def is_shipped_format(path: Path) -> bool:
     """Whether a model is a folder in the shipped model's own format, not in a hub's."""
     return path.is_dir() and not (path / "model_index.json").is_file()

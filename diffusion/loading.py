@@ -14,7 +14,8 @@ from typing import Final, TypeVar
 import torch
 from torch import Tensor, nn
 
-from diffusion.addons import Addons, enumerate_files
+from diffusion.addon_files import enumerate_files
+from diffusion.addons import Addons
 from diffusion.checkpoints import Checkpoint, Part, open_checkpoint
 from diffusion.checkpoints.load import load_part
 from diffusion.checkpoints.reading import Reading
@@ -48,6 +49,7 @@ from diffusion.networks.vq import AutoencoderVQ
 from diffusion.safety import SafetyChecker
 from diffusion.schedules import PREDICTION_TYPES, NoiseSchedule
 from diffusion.shipped import load_shipped
+from diffusion.vouching import Vouch, anybody
 
 _Network = TypeVar("_Network", bound=nn.Module)
 _DTYPES: Final[Mapping[str, torch.dtype]] = {
@@ -84,6 +86,7 @@ def load_model(
     controls: str | Path | None = None,
     embeddings: str | Path | None = None,
     offload: bool = False,
+    vouch: Vouch = anybody,
 ) -> Model:
     """Load the shipped model ("emoji"), a folder, or a .safetensors file.
 
@@ -91,13 +94,16 @@ def load_model(
     autoencoder and a tiny one (TAESD) to use instead of its own; `loras`, `controls` and
     `embeddings` the folders of what its jobs may ask for by name. `offload` leaves the weights in
     host memory, mapped from their files where these hold them as wanted: an `Engine` brings them to
-    `device` when somebody asks for the model. Raises UnknownModelError when there is no such model,
+    `device` when somebody asks for the model. `vouch` makes the block inside of which a file beside
+    the model is read. Raises UnknownModelError when there is no such model,
     CheckpointError when its files are missing, damaged, or no model, OutOfMemoryError when the
     device has no room for it.
     """
     target, precision = torch.device(device), _dtype(dtype)
     home = torch.device("cpu") if offload else target
-    addons = Addons(loras=enumerate_files(_path(loras)), controls=enumerate_files(_path(controls)))
+    addons = Addons(
+        loras=enumerate_files(_path(loras)), controls=enumerate_files(_path(controls)), vouch=vouch
+    )
     path = model_path(source)
     try:
         if is_shipped_format(path):
@@ -193,7 +199,7 @@ def _assemble(
         info=info,
         backbone=backbone,
         vae=vae,
-        text=load_text(found, home, dtype, reading, embeddings=embeddings),
+        text=load_text(found, home, dtype, reading, embeddings=embeddings, vouch=addons.vouch),
         noise_schedule=NoiseSchedule.from_diffusers(found.schedule),
         preview=_preview(found.family or "", vae),
         device=device,

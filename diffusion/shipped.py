@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from diffusion.addons import Addons, enumerate_files
+from diffusion.addon_files import enumerate_files
+from diffusion.addons import Addons
 from diffusion.errors import CheckpointError
 from diffusion.files import checkpoint_file, sha256_of
 from diffusion.info import ModelInfo, read_config
@@ -78,7 +79,9 @@ def load_shipped(
             model=text_model,
             config=text_sizes,
             thesaurus=find_thesaurus(folder),
-            inversions=Inversions(enumerate_files(embeddings), (text_sizes.width,)),
+            inversions=Inversions(
+                enumerate_files(embeddings), (text_sizes.width,), vouch=addons.vouch
+            ),
         ),
         noise_schedule=NoiseSchedule.from_config(schedule),
         # Previews are worked out on the CPU, beside the device's own work.

@@ -24,7 +24,8 @@ from bot.prompt import PromptError, draw
 from bot.wildcards import load_wildcards
 from diffusion import DiffusionError
 from diffusion.adapters.lora import load_lora
-from diffusion.addons import Addons, enumerate_files
+from diffusion.addon_files import enumerate_files
+from diffusion.addons import Addons
 from storage import StorageError, Store
 from tests.hostile import names
 

@@ -19,8 +19,9 @@ READ: Final = {
     "bot/backups_cli.py": "a backup is named by its date; commands of an admin, who reads it",
     "bot/care.py": "a backup is due by its date; one of the future counts as none",
     "bot/liveness.py": "since when the gateway is there, for people; its length is monotonic",
+    "bot/manifest.py": "since when a file is trusted, a date that an admin reads; and whether it "
+    "has been as it is for some seconds, without which it is read again",
     "bot/removing.py": "a counter is of a calendar day",
-    "bot/trusted.py": "since when a file is trusted, a date that an admin reads",
     "bot/commands/admin.py": "a ban's end is a date that people agree on",
     "bot/poster.py": "how old a message is decides between an edit and a new message, and where an "
     "earlier message is looked for first; both hold whatever it says",

@@ -196,7 +196,7 @@ async def test_an_upscaler_makes_the_picture_larger(
         def upscale(self, picture: Image.Image) -> Image.Image:
             return picture.resize((picture.width * 2, picture.height * 2), 0)
 
-    monkeypatch.setattr("bot.enlarging._loaded", lambda path, device: Doubling())
+    monkeypatch.setattr("bot.enlarging._loaded", lambda *_: Doubling())
     picture = Image.effect_noise((8, 8), 90).convert("RGB")
     larger = enlarged(picture, 4, upscaler=tmp_path, device="cpu")
     assert larger.tobytes() == picture.resize((32, 32), 0).tobytes()

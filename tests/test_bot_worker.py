@@ -25,7 +25,7 @@ from diffusion import (
     UnknownModelError,
 )
 from storage import Job, JobKind, JobState, NewJob, StorageError, StoreBusy, StoreFull
-from tests.bot_desk import MODELS, Desk, delivered, open_desk, results, settings
+from tests.bot_desk import MODELS, Desk, after_writes, delivered, open_desk, results, settings
 from tests.fakes import FakeEngine
 
 
@@ -72,10 +72,13 @@ class Bench:
 
     async def state(self, job: Job, *states: JobState) -> Job:
         """Wait until a job is in one of the states."""
-        async with asyncio.timeout(8):
-            # The table tells nobody when it changes.
-            while (found := await self.desk.job(job.id)).state not in states:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+
+        async def look() -> Job | None:
+            found = await self.desk.job(job.id)
+            return found if found.state in states else None
+
+        found = await after_writes(self.desk.store, look)
+        assert found is not None
         return found
 
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import save_file
 
 from diffusion import CheckpointError, OutOfMemoryError, Params, ParamsError, addons
-from diffusion.addons import Addons, Styles, enumerate_files, styles_for
+from diffusion.addon_files import enumerate_files
+from diffusion.addons import Addons, Styles, styles_for
 from diffusion.model import Model
 from tests.parity.pipelines import model
 from tests.tiny import tiny_model

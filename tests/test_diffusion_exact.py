@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion import Engine, Model, Params, Step
-from diffusion.addons import enumerate_files
+from diffusion.addon_files import enumerate_files
 from diffusion.bench.instant import always_full
 from diffusion.bench.loras import with_loras
 from diffusion.exact import Certificates, run_exactly, same_bits

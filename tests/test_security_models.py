@@ -15,11 +15,12 @@ from bot import trusted
 from bot.config import Config, parse_config
 from bot.exits import Exit
 from bot.loading import load_engine
+from bot.manifest import HaltedError
 from bot.playground import InteractionState, MessageRecord, Playground, aim
 from bot.trusted import MANIFEST, ChangedFileError, check, check_all, files_of
 from diffusion import DiffusionError, load_model
 from diffusion.adapters.lora import load_lora
-from diffusion.addons import enumerate_files
+from diffusion.addon_files import enumerate_files
 from diffusion.checkpoints import open_checkpoint
 from diffusion.text.inversions import load_inversion
 from tests.bot_room import QUICK
@@ -129,7 +130,7 @@ def test_a_changed_file_is_found_by_its_hash_where_size_and_times_say_nothing(
     config = settings(tmp_path)
     check(config, thorough=True)
     flip(tmp_path / "own.safetensors")
-    monkeypatch.setattr(trusted, "_is_as", lambda *_: True)
+    monkeypatch.setattr(trusted, "is_as", lambda *_: True)
     check(config)
     with pytest.raises(ChangedFileError):
         check(config, thorough=True)
@@ -185,7 +186,7 @@ def test_hashing_ends_when_nobody_waits(tmp_path: Path) -> None:
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(cancelled())
-    with pytest.raises(trusted._HaltedError):
+    with pytest.raises(HaltedError):
         check(config, thorough=True, halted=lambda: True)
 
 

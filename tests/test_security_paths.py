@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 import bot.language
-from diffusion.addons import enumerate_files
+from diffusion.addon_files import enumerate_files
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,6 +12,7 @@ from bot.prompt import PromptError, parse
 from bot.services import Interaction, services_of
 from bot.shortening import marked, shorter
 from bot.suggestions import offered
+from bot.trusted_addons import ChangedAddonError
 from diffusion import AbilityError, DiffusionError, EngineClosedError, EngineDeadError
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ async def _answer(interaction: Interaction, alias: str, words: str, flags: str) 
         return
     except (EngineClosedError, EngineDeadError):
         await say(interaction, texts.restarting())
+        return
+    except ChangedAddonError as error:
+        await say(interaction, texts.changed_file(error.kind, error.name))
         return
     except DiffusionError as error:
         log.warning("a prompt could not be looked into: %s", error)

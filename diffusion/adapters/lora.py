@@ -234,7 +234,9 @@ def _read(header: Header, names: Mapping[str, Mapping[str, str]]) -> dict[str, L
     try:
         with safe_open(header.path, framework="pt") as file:
             for name, keys in names.items():
-                tensors = {part: file.get_tensor(key) for part, key in keys.items()}
+                # Copies: the library's tensors are the file itself, mapped, and what is written
+                # into it afterwards would be in them.
+                tensors = {part: file.get_tensor(key).clone() for part, key in keys.items()}
                 for part, tensor in tensors.items():
                     if not bool(torch.isfinite(tensor).all()):
                         raise CheckpointError(

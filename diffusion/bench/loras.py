@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from diffusion.addons import enumerate_files
+from diffusion.addon_files import enumerate_files
 from diffusion.model import Model
 
 RANK: Final = 8

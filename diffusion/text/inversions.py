@@ -2,12 +2,13 @@
 transformer.
 
 Promises: the tokenizer never grows: vectors stand in the sequence where the name stood, so two jobs
-cannot meet, and a file is read when its name is first used. A name is matched as a whole word, in
+cannot meet, and a file is read when its name is first used, inside of the block of whoever vouches
+for it; what is written into it afterwards reaches nobody. A name is matched as a whole word, in
 any case, or written as `<name>` or `embedding:name`. Never opens a pickle.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from diffusion.checkpoints.header import Header, read_header
 from diffusion.errors import CheckpointError
+from diffusion.vouching import Vouch, anybody
 
 MAX_VECTORS: Final = 75
 # The names that trainers give the vectors of each encoder of Stable Diffusion XL.
@@ -50,7 +52,8 @@ def load_inversion(path: Path, widths: tuple[int, ...]) -> Inversion:
         _check(header, key, widths[place] if place < len(widths) else 0)
     try:
         with safe_open(path, framework="pt") as file:
-            found = {place: file.get_tensor(key).float() for key, place in places.items()}
+            # A copy: the library's tensors are the file itself, mapped.
+            found = {place: file.get_tensor(key).float().clone() for key, place in places.items()}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     vectors = {place: v[None] if v.ndim == 1 else v for place, v in found.items()}
@@ -78,25 +81,37 @@ class Inversions:
 
     files: Mapping[str, Path] = field(default_factory=dict)
     widths: tuple[int, ...] = ()
+    vouch: Vouch = anybody
     _read: dict[str, Inversion] = field(default_factory=dict)
     _pattern: re.Pattern[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.files:
-            names = "|".join(re.escape(name) for name in sorted(self.files, key=len, reverse=True))
-            self._pattern = re.compile(
-                rf"<({names})>|embedding:({names})(?![\w-])|(?<![\w-])({names})(?![\w-])",
-                re.IGNORECASE,
-            )
+        self._pattern = _pattern_of(self.files)
+
+    def look_again(self, files: Mapping[str, Path], changed: Collection[str]) -> None:
+        """Take in a folder as it is now; what changed or is gone is read anew when it is named."""
+        kept = {name.lower() for name in files} - {name.lower() for name in changed}
+        self.files, self._pattern = files, _pattern_of(files)
+        for name in [each for each in list(self._read) if each.lower() not in kept]:
+            self._read.pop(name, None)
+
+    def unread(self, *texts: str) -> tuple[str, ...]:
+        """Return the names in some texts whose files were not read yet."""
+        pattern = self._pattern
+        if pattern is None:
+            return ()
+        named = (_named(match) for text in texts for match in pattern.finditer(text))
+        return tuple(dict.fromkeys(name for name in named if name not in self._read))
 
     def split(self, text: str, place: int) -> Iterator[tuple[str, Tensor | None]]:
         """Yield the pieces of a text: plain ones, and the vectors of what is named between."""
-        if self._pattern is None:
+        pattern = self._pattern
+        if pattern is None:
             yield text, None
             return
         end = 0
-        for match in self._pattern.finditer(text):
-            vectors = self._vectors(next(name for name in match.groups() if name), place)
+        for match in pattern.finditer(text):
+            vectors = self.read(_named(match)).vectors.get(place)
             if vectors is None:
                 # A file that does not speak to this encoder leaves the word as it is.
                 continue
@@ -107,8 +122,27 @@ class Inversions:
         if end < len(text) or end == 0:
             yield text[end:], None
 
-    def _vectors(self, name: str, place: int) -> Tensor | None:
-        if name not in self._read:
-            path = next(p for n, p in self.files.items() if n.lower() == name.lower())
-            self._read[name] = load_inversion(path, self.widths)
-        return self._read[name].vectors.get(place)
+    def read(self, name: str) -> Inversion:
+        """Return what a name stands for, in any case. Raises CheckpointError."""
+        found = self._read.get(name)
+        if found is None:
+            path = next((p for n, p in self.files.items() if n.lower() == name.lower()), None)
+            if path is None:
+                raise CheckpointError(f"the embedding {name!r:.80} is gone from its folder")
+            with self.vouch("embedding", path):
+                found = load_inversion(path, self.widths)
+            self._read[name] = found
+        return found
+
+
+def _pattern_of(files: Mapping[str, Path]) -> re.Pattern[str] | None:
+    if not files:
+        return None
+    names = "|".join(re.escape(name) for name in sorted(files, key=len, reverse=True))
+    return re.compile(
+        rf"<({names})>|embedding:({names})(?![\w-])|(?<![\w-])({names})(?![\w-])", re.IGNORECASE
+    )
+
+
+def _named(match: re.Match[str]) -> str:
+    return next(name for name in match.groups() if name)
