@@ -37,7 +37,7 @@ class Halts:
 
     async def load(self) -> None:
         """Take up what an earlier run left."""
-        kept = (await self._store.preferences(Scope.GUILD, _HOME)).get(_KEY)
+        kept = (await self._store.people.preferences(Scope.GUILD, _HOME)).get(_KEY)
         if isinstance(kept, Mapping):
             for place, halt in kept.items():
                 if str(place).isdigit() and halt in set(Halt):
@@ -48,7 +48,7 @@ class Halts:
         place = EVERYWHERE if guild_id is None else guild_id
         places = {**self._places, place: halt}
         kept = {str(key): str(value) for key, value in places.items() if value is not None}
-        await self._store.set_preference(Scope.GUILD, _HOME, _KEY, kept or None)
+        await self._store.people.set_preference(Scope.GUILD, _HOME, _KEY, kept or None)
         self._apply(place, halt)
         log.info("%s is %s", place or "everything", halt or "resumed")
 

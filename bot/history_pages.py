@@ -127,7 +127,7 @@ async def _favourites(interaction: Interaction, asked: Asked, wanted: int) -> li
     found: list[Shown] = []
     before: str | None = None
     for _ in range(_MOST_LOOKED_AT // _AT_ONCE):
-        page = await store.favourites(interaction.user.id, limit=_AT_ONCE, before=before)
+        page = await store.people.favourites(interaction.user.id, limit=_AT_ONCE, before=before)
         for each in page:
             job = await store.job(each.job_id)
             if job is not None and _fits(interaction, asked, job):

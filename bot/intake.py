@@ -135,7 +135,7 @@ class Intake:
         self, interaction: Interaction, news: Sequence[NewJob], settings: Config
     ) -> str | None:
         user_id, guild_id = interaction.user.id, interaction.guild_id
-        ban = await self._store.ban_of(guild_id, user_id)
+        ban = await self._store.community.ban_of(guild_id, user_id)
         if ban is not None:
             return texts_community.banned(ban.reason, ban.until)
         refused = check_jobs(interaction, news, settings)

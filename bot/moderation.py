@@ -56,8 +56,8 @@ async def report(interaction: Interaction, job: Job, index: int) -> None:
     services = services_of(interaction)
     await interaction.response.defer(ephemeral=True, thinking=True)
     reporter_id = interaction.user.id
-    known = {each.id for each in await services.store.reports(job.guild_id)}
-    made = await services.store.add_report(
+    known = {each.id for each in await services.store.community.reports(job.guild_id)}
+    made = await services.store.community.add_report(
         job_id=job.id, index=index, guild_id=job.guild_id, reporter_id=reporter_id, reason=""
     )
     if made.id not in known:
@@ -132,7 +132,7 @@ def _under_report(made: Report) -> "View":
 async def _settle(verdict: str, interaction: Interaction, rest: str) -> None:
     """Remove, Keep or Ban requester: a moderator's word on a report."""
     services = services_of(interaction)
-    made = await services.store.report(rest.partition(":")[0])
+    made = await services.store.community.report(rest.partition(":")[0])
     if made is None:
         await say(interaction, texts_community.unknown_report())
         return
@@ -144,7 +144,7 @@ async def _settle(verdict: str, interaction: Interaction, rest: str) -> None:
         return
     await interaction.response.defer()
     by = interaction.user.id
-    settled = await services.store.settle_report(made.id, by=by, verdict=verdict)
+    settled = await services.store.community.settle_report(made.id, by=by, verdict=verdict)
     if settled is None or (settled.settled_by, settled.verdict) != (by, verdict):
         # Somebody else was quicker by a moment.
         quicker = None if settled is None else settled.settled_by
@@ -156,7 +156,7 @@ async def _settle(verdict: str, interaction: Interaction, rest: str) -> None:
         await _take_down(services, job)
         if verdict == BAN:
             reason = texts_community.banned_for_report(made.id)
-            await services.store.ban(
+            await services.store.community.ban(
                 made.guild_id, job.requester_id, until=None, reason=reason, by=by
             )
     shown = "" if interaction.message is None else interaction.message.content

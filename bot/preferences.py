@@ -135,7 +135,7 @@ async def tells_words(store: Store, user_id: int) -> bool:
     and where that cannot be read they are not.
     """
     try:
-        return (await store.preferences(Scope.USER, user_id)).get(Name.WORDS) is True
+        return (await store.people.preferences(Scope.USER, user_id)).get(Name.WORDS) is True
     except StorageError:
         return False
 
@@ -156,7 +156,7 @@ async def preferred(
         Origin.GUILD: (Scope.GUILD, guild_id),
     }
     layers = {
-        origin: await store.preferences(scope, one)
+        origin: await store.people.preferences(scope, one)
         for origin, (scope, one) in asked.items()
         if one is not None
     }

@@ -146,7 +146,7 @@ async def _ask(interaction: Interaction, plan: Plan, typed: Typed) -> None:
         await say(interaction, refusal.text)
         return
     once = replace(typed, interaction_id=interaction.id)
-    note_id = await services.store.note(PERMUTATION, interaction.user.id, once.to_json())
+    note_id = await services.store.people.note(PERMUTATION, interaction.user.id, once.to_json())
     question = texts_prompting.permutation_asked(
         [run.text for run in plan.runs], jobs=len(plan.runs), eta=_cost(interaction, news)
     )
@@ -165,7 +165,7 @@ def _cost(interaction: Interaction, news: list[NewJob]) -> float | None:
 
 async def _noted(interaction: Interaction, kind: str, note_id: str) -> Typed | None:
     """Return what a note of the presser's holds; what is somebody else's is unknown."""
-    note = await services_of(interaction).store.read_note(note_id)
+    note = await services_of(interaction).store.people.read_note(note_id)
     if note is None or note.kind != kind or note.user_id != interaction.user.id:
         return None
     return typed_from(note.payload)
@@ -203,7 +203,7 @@ async def _fix_button(
 ) -> "discord.ui.Button[View]":
     try:
         store = services_of(interaction).store
-        key = await store.note(MENDED, interaction.user.id, mended.to_json())
+        key = await store.people.note(MENDED, interaction.user.id, mended.to_json())
     except StorageError as error:
         # The button then reads the message that it stands under.
         log.warning("a mended prompt could not be kept: %s", error)

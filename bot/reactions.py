@@ -48,7 +48,7 @@ async def reacted(services: Services, event: discord.RawReactionActionEvent, *, 
         if on:
             await _ANSWERS[emoji](services, event, job)
         else:
-            await services.store.favourite(event.user_id, job.id, _shown(job), False)
+            await services.store.people.favourite(event.user_id, job.id, _shown(job), False)
     except (StorageError, Passing, Refused) as error:
         log.info("a reaction of %d on message %d: %s", event.user_id, event.message_id, error)
 
@@ -122,7 +122,7 @@ async def _end(services: Services, event: discord.RawReactionActionEvent, job: J
 
 async def _keep(services: Services, event: discord.RawReactionActionEvent, job: Job) -> None:
     """⭐: among my favourites; the grid, or the one picture that is shown."""
-    await services.store.favourite(event.user_id, job.id, _shown(job), True)
+    await services.store.people.favourite(event.user_id, job.id, _shown(job), True)
 
 
 def _shown(job: Job) -> int:

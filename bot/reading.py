@@ -171,7 +171,7 @@ async def news_of(interaction: Interaction, plan: Plan, typed: Typed) -> list[Ne
 
 async def _whole(interaction: Interaction, typed: Typed, suffix: str) -> str:
     """Put a person's own options and suffix into what they typed."""
-    macros = await services_of(interaction).store.macros(interaction.user.id)
+    macros = await services_of(interaction).store.people.macros(interaction.user.id)
     text = expand_macros(typed.text, macros)
     if not suffix:
         return text

@@ -104,8 +104,8 @@ async def quota_of(
     """
     moment = now or datetime.now(UTC)
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    used = await store.device_seconds(user_id, since=midnight, guild_id=guild_id)
-    own = await store.quota_of(guild_id, user_id)
+    used = await store.community.device_seconds(user_id, since=midnight, guild_id=guild_id)
+    own = await store.community.quota_of(guild_id, user_id)
     limit = own if own is not None else settings.limits.seconds_per_day or None
     if limit is not None:
         mine = await store.active(user_id)

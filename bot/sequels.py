@@ -54,7 +54,7 @@ class Sequels:
         if job.guild_id is None:
             return
         try:
-            wanted = await self._store.preferences(Scope.USER, job.requester_id)
+            wanted = await self._store.people.preferences(Scope.USER, job.requester_id)
             if wanted.get(Name.DM) is True and await self._may_leave(job):
                 channel_id = await self._talk.direct(job.requester_id)
                 about = sent.to_requester(SentKind.COPY, job)

@@ -110,7 +110,7 @@ async def _reset(interaction: Interaction, whose: Origin) -> None:
     scope, place = _place(interaction, whose)
     for name in Name:
         if name is not Name.SUFFIX:
-            await services_of(interaction).store.set_preference(scope, place, name, None)
+            await services_of(interaction).store.people.set_preference(scope, place, name, None)
 
 
 async def _store(interaction: Interaction, whose: Origin, name: str, text: str) -> bool:
@@ -125,7 +125,7 @@ async def _store(interaction: Interaction, whose: Origin, name: str, text: str) 
     if text != AS_BEFORE and not is_possible(known, value, services.models):
         return False
     scope, place = _place(interaction, whose)
-    await services.store.set_preference(scope, place, known, value)
+    await services.store.people.set_preference(scope, place, known, value)
     return True
 
 

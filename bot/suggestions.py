@@ -30,7 +30,7 @@ _LONGEST: Final = 4000
 async def offered(interaction: Interaction, prompts: Sequence[str]) -> "View":
     """Keep prompts and return a button for each, numbered from 1."""
     payload = json.dumps([prompt[:_LONGEST] for prompt in prompts[:MOST]])
-    note_id = await services_of(interaction).store.note(KIND, interaction.user.id, payload)
+    note_id = await services_of(interaction).store.people.note(KIND, interaction.user.id, payload)
     view = discord.ui.View(timeout=None)
     for number in range(1, len(prompts[:MOST]) + 1):
         view.add_item(
@@ -46,7 +46,7 @@ async def offered(interaction: Interaction, prompts: Sequence[str]) -> "View":
 async def take_idea(interaction: Interaction, state: str) -> None:
     """Open one of the prompts in a modal: `state` is `<note>:<number>`."""
     note_id, _, number = state.partition(":")
-    note = await services_of(interaction).store.read_note(note_id)
+    note = await services_of(interaction).store.people.read_note(note_id)
     prompts = [] if note is None or note.kind != KIND else json.loads(note.payload)
     if not (number.isascii() and number.isdigit() and 1 <= int(number) <= len(prompts)):
         await say(interaction, texts_ideas.idea_gone())

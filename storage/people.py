@@ -7,7 +7,9 @@ A value that is read is the one that was written, or the row is said to be damag
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select
@@ -15,6 +17,7 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.changes import find
+from storage.database import Database
 from storage.entries import (
     LONGEST_KEY,
     LONGEST_MACRO,
@@ -40,6 +43,60 @@ from storage.tables import note as note_table
 from storage.tables import preference as preference_table
 
 _MOST_AT_ONCE = 1000
+
+
+class People:
+    """What a store keeps for people between their jobs."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        """Ask and tell this database."""
+        self._database = database
+        self._clock = clock
+
+    async def note(self, kind: str, user_id: int, payload: str) -> str:
+        """Keep a text that is too long for a button, and return the id that finds it."""
+        return await self._database.write(
+            partial(note, kind=kind, user_id=user_id, payload=payload, now=self._clock())
+        )
+
+    async def read_note(self, note_id: str) -> Note | None:
+        """Return a note; None if it is unknown or has made room for newer ones."""
+        return await self._database.read(partial(read_note, note_id=note_id))
+
+    async def preferences(self, scope: Scope, scope_id: int) -> dict[str, Any]:
+        """Return what a person, a channel or a guild prefers, by key."""
+        return await self._database.read(partial(preferences, scope=scope, scope_id=scope_id))
+
+    async def set_preference(self, scope: Scope, scope_id: int, key: str, value: object) -> None:
+        """Keep a preference, any plain JSON value; None drops it."""
+        await self._database.write(
+            partial(set_preference, scope=scope, scope_id=scope_id, key=key, value=value)
+        )
+
+    async def macros(self, user_id: int) -> dict[str, str]:
+        """Return a person's macros by name."""
+        return await self._database.read(partial(macros, user_id=user_id))
+
+    async def set_macro(self, user_id: int, name: str, text: str | None) -> None:
+        """Keep a macro; None drops it. `TooManyMacros` if they have twenty others."""
+        await self._database.write(partial(set_macro, user_id=user_id, name=name, text=text))
+
+    async def favourite(self, user_id: int, job_id: str, index: int, on: bool) -> bool:
+        """Mark a picture, or take the mark off; return whether that changed anything."""
+        mark = Favourite(user_id=user_id, job_id=job_id, index=index, created_at=self._clock())
+        return await self._database.write(partial(favourite, mark=mark, is_on=on))
+
+    async def favourites(
+        self, user_id: int, *, limit: int = 25, before: str | None = None
+    ) -> list[Favourite]:
+        """Return a person's favourites, newest first; `before` is the last one's `key`."""
+        return await self._database.read(
+            partial(favourites, user_id=user_id, limit=limit, before=before)
+        )
+
+    async def favourite_count(self, job_id: str, index: int) -> int:
+        """Return how many people marked a picture."""
+        return await self._database.read(partial(favourite_count, job_id=job_id, index=index))
 
 
 async def note(

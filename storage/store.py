@@ -17,28 +17,28 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from storage import (
     backups,
     changes,
     forgetting,
     history,
-    moderation,
-    people,
     posting,
     queue,
     recovery,
 )
 from storage.aftermath import Aftermath
 from storage.backups import Backup
+from storage.community import Community
 from storage.database import Database
-from storage.entries import Ban, Export, Favourite, Forgotten, Note, Report, Scope
+from storage.entries import Export, Forgotten
 from storage.errors import InvalidJob, StorageError
 from storage.files import free_bytes
 from storage.keeping import Keeping, check_file
 from storage.lock import InstanceLock
 from storage.opening import DATABASE, WITNESS, open_folder
+from storage.people import People
 from storage.records import (
     LARGEST_ID,
     OPEN_STATES,
@@ -84,6 +84,8 @@ class Store:
         )
         self._recovered = False
         self._closing = threading.Event()
+        self.people = People(self._database, clock)
+        self.community = Community(self._database, clock)
         self.aftermath = Aftermath(self._database)
         self.sent = SentMessages(self._database, clock)
 
@@ -392,56 +394,7 @@ class Store:
             partial(history.pictures_like, phash=phash, distance=distance, limit=limit)
         )
 
-    # People.
-
-    async def note(self, kind: str, user_id: int, payload: str) -> str:
-        """Keep a text that is too long for a button, and return the id that finds it."""
-        return await self._database.write(
-            partial(people.note, kind=kind, user_id=user_id, payload=payload, now=self._clock())
-        )
-
-    async def read_note(self, note_id: str) -> Note | None:
-        """Return a note; None if it is unknown or has made room for newer ones."""
-        return await self._database.read(partial(people.read_note, note_id=note_id))
-
-    async def preferences(self, scope: Scope, scope_id: int) -> dict[str, Any]:
-        """Return what a person, a channel or a guild prefers, by key."""
-        return await self._database.read(
-            partial(people.preferences, scope=scope, scope_id=scope_id)
-        )
-
-    async def set_preference(self, scope: Scope, scope_id: int, key: str, value: object) -> None:
-        """Keep a preference, any plain JSON value; None drops it."""
-        await self._database.write(
-            partial(people.set_preference, scope=scope, scope_id=scope_id, key=key, value=value)
-        )
-
-    async def macros(self, user_id: int) -> dict[str, str]:
-        """Return a person's macros by name."""
-        return await self._database.read(partial(people.macros, user_id=user_id))
-
-    async def set_macro(self, user_id: int, name: str, text: str | None) -> None:
-        """Keep a macro; None drops it. `TooManyMacros` if they have twenty others."""
-        await self._database.write(partial(people.set_macro, user_id=user_id, name=name, text=text))
-
-    async def favourite(self, user_id: int, job_id: str, index: int, on: bool) -> bool:
-        """Mark a picture, or take the mark off; return whether that changed anything."""
-        mark = Favourite(user_id=user_id, job_id=job_id, index=index, created_at=self._clock())
-        return await self._database.write(partial(people.favourite, mark=mark, is_on=on))
-
-    async def favourites(
-        self, user_id: int, *, limit: int = 25, before: str | None = None
-    ) -> list[Favourite]:
-        """Return a person's favourites, newest first; `before` is the last one's `key`."""
-        return await self._database.read(
-            partial(people.favourites, user_id=user_id, limit=limit, before=before)
-        )
-
-    async def favourite_count(self, job_id: str, index: int) -> int:
-        """Return how many people marked a picture."""
-        return await self._database.read(
-            partial(people.favourite_count, job_id=job_id, index=index)
-        )
+    # Forgetting.
 
     async def forget(self, user_id: int, *, until: int | None = None) -> Forgotten:
         """Forget a person: their words, pictures and settings, on the disk too.
@@ -453,90 +406,6 @@ class Store:
     async def export(self, user_id: int) -> Export:
         """Return everything that is known of a person."""
         return await self._database.read(partial(forgetting.export, user_id=user_id))
-
-    # Communities.
-
-    async def add_report(
-        self, *, job_id: str, index: int, guild_id: int | None, reporter_id: int, reason: str
-    ) -> Report:
-        """Keep a report; a person's second one of a picture is the first, while it is open."""
-        new = moderation.new_report(
-            job_id=job_id,
-            index=index,
-            guild_id=guild_id,
-            reporter_id=reporter_id,
-            reason=reason,
-            now=self._clock(),
-        )
-        return await self._database.write(partial(moderation.add_report, new=new))
-
-    async def report(self, report_id: str) -> Report | None:
-        """Return a report; None if it is unknown."""
-        return await self._database.read(partial(moderation.report, report_id=report_id))
-
-    async def reports(self, guild_id: int | None, *, open_only: bool = True) -> list[Report]:
-        """Return a guild's reports, oldest first; None asks for those of direct messages."""
-        return await self._database.read(
-            partial(moderation.reports, guild_id=guild_id, open_only=open_only)
-        )
-
-    async def settle_report(self, report_id: str, *, by: int, verdict: str) -> Report | None:
-        """Record a verdict, unless the report has one; return it as it stands then."""
-        now = self._clock()
-        return await self._database.write(
-            partial(moderation.settle_report, report_id=report_id, by=by, verdict=verdict, now=now)
-        )
-
-    async def ban(
-        self, guild_id: int | None, user_id: int, *, until: datetime | None, reason: str, by: int
-    ) -> Ban:
-        """Shut somebody out of a guild, or of everywhere for None."""
-        new = Ban(
-            guild_id=guild_id,
-            user_id=user_id,
-            until=until,
-            reason=reason,
-            by=by,
-            created_at=self._clock(),
-        )
-        return await self._database.write(partial(moderation.ban, new=new))
-
-    async def unban(self, guild_id: int | None, user_id: int) -> bool:
-        """Let somebody in again; return whether they were shut out."""
-        return await self._database.write(
-            partial(moderation.unban, guild_id=guild_id, user_id=user_id)
-        )
-
-    async def ban_of(self, guild_id: int | None, user_id: int) -> Ban | None:
-        """Return the ban that holds for somebody now, in this guild or everywhere."""
-        return await self._database.read(
-            partial(moderation.ban_of, guild_id=guild_id, user_id=user_id, now=self._clock())
-        )
-
-    async def set_quota(self, guild_id: int | None, user_id: int, seconds: float | None) -> None:
-        """Set somebody's own quota of device seconds; None takes it back."""
-        await self._database.write(
-            partial(moderation.set_quota, guild_id=guild_id, user_id=user_id, seconds=seconds)
-        )
-
-    async def quota_of(self, guild_id: int | None, user_id: int) -> float | None:
-        """Return somebody's own quota in this guild, or everywhere; None if there is none."""
-        return await self._database.read(
-            partial(moderation.quota_of, guild_id=guild_id, user_id=user_id)
-        )
-
-    async def device_seconds(
-        self, requester_id: int, *, since: datetime, guild_id: int | None = None
-    ) -> float:
-        """Return how long the device worked on what was finished for somebody since then."""
-        return await self._database.read(
-            partial(
-                moderation.device_seconds,
-                requester_id=requester_id,
-                since=since,
-                guild_id=guild_id,
-            )
-        )
 
     async def _move(self, job: Job, to: JobState, values: dict[str, str]) -> Job:
         return await self._database.write(partial(changes.move, job=job, to=to, values=values))

@@ -42,7 +42,7 @@ async def test_an_admin_has_somebody_forgotten_after_one_question(room: Room) ->
     async with room.bot(admins(room, "alice")) as app:
         theirs = await room.grid("bob", "a needle")
         other = await room.grid("carol", "a blue fish")
-        await app.services.store.set_macro(room.pg.people["bob"].id, "mine", "a needle")
+        await app.services.store.people.set_macro(room.pg.people["bob"].id, "mine", "a needle")
         await room.settled(app)
         direct = room.pg.direct_messages("alice")
         bob = str(room.pg.people["bob"].id)
@@ -58,7 +58,7 @@ async def test_an_admin_has_somebody_forgotten_after_one_question(room: Room) ->
         assert other.deleted_at is None
         assert await jobs_of(app, room, "bob") == 0
         assert await jobs_of(app, room, "carol") == 1
-        assert await app.services.store.macros(room.pg.people["bob"].id) == {}
+        assert await app.services.store.people.macros(room.pg.people["bob"].id) == {}
 
 
 async def test_who_may_only_manage_a_server_may_not(room: Room) -> None:

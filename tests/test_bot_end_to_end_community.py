@@ -65,7 +65,7 @@ def person(room: Room, who: str) -> int:
 
 async def spent(app: App, room: Room, who: str) -> float:
     since = datetime.now(UTC) - timedelta(days=1)
-    return await app.services.store.device_seconds(
+    return await app.services.store.community.device_seconds(
         person(room, who), since=since, guild_id=room.pg.guild_id
     )
 
@@ -78,7 +78,9 @@ async def test_the_class_of_a_job_reaches_the_engine_and_the_queue(room: Room) -
         gate = room.engine.hold(1)
         first = await room.imagine("alice", "a heart")
         await gate.reached.wait()
-        await app.services.store.set_preference(Scope.USER, person(room, "bob"), "speed", "relax")
+        await app.services.store.people.set_preference(
+            Scope.USER, person(room, "bob"), "speed", "relax"
+        )
         relaxed = await room.imagine("bob", "a fish")
         fast = await room.imagine("alice", "a fox")
         assert "position 1" in room.answer(relaxed).versions[0].data["content"]
@@ -161,12 +163,12 @@ async def test_a_day_ends_with_a_sentence_that_says_when_there_is_more(room: Roo
         await room.settled(app)
         assert await spent(app, room, "alice") > 0
         store = app.services.store
-        await store.set_quota(room.pg.guild_id, person(room, "alice"), 0.0)
+        await store.community.set_quota(room.pg.guild_id, person(room, "alice"), 0.0)
         refused = await use(room, "alice", "imagine", prompt="a fox")
         assert "seconds of the device for today" in refused
         assert "<t:" in refused
         await room.grid("bob")
-        await store.set_quota(room.pg.guild_id, person(room, "alice"), 3600.0)
+        await store.community.set_quota(room.pg.guild_id, person(room, "alice"), 3600.0)
         await room.grid("alice")
 
 
@@ -188,7 +190,7 @@ async def test_posting_a_tile_alone_costs_nothing_and_is_not_refused(room: Room)
     async with room.bot() as app:
         grid = await room.grid("alice")
         await room.settled(app)
-        await app.services.store.set_quota(room.pg.guild_id, person(room, "alice"), 0.0)
+        await app.services.store.community.set_quota(room.pg.guild_id, person(room, "alice"), 0.0)
         await room.result_of(await room.press("alice", grid, "upscale", 1))
 
 
@@ -525,7 +527,7 @@ async def test_a_report_is_settled_by_a_moderator_once(room: Room, verdict: str)
         kept = await app.services.store.pictures(job_id(single))
         assert bool(kept) is (verdict == "rkeep")
         assert (single.deleted_at is None) is (verdict == "rkeep")
-        banned = await app.services.store.ban_of(room.pg.guild_id, person(room, "alice"))
+        banned = await app.services.store.community.ban_of(room.pg.guild_id, person(room, "alice"))
         assert (banned is not None) is (verdict == "rban")
         reports = [each for each in room.pg.ledger.messages.values() if "Report " in each.content]
         assert len(reports) == 1
@@ -538,7 +540,7 @@ async def test_a_second_verdict_and_a_forgotten_report_get_a_sentence(room: Room
         custom_id = notice.custom_ids[0]
         report_id = custom_id.split(":")[2]
         by = person(room, "carol")
-        await app.services.store.settle_report(report_id, by=by, verdict="rkeep")
+        await app.services.store.community.settle_report(report_id, by=by, verdict="rkeep")
         ix = await room.pg.press("carol", notice.id, custom_id)
         assert "already settled" in await told(room, ix)
 
@@ -556,7 +558,7 @@ async def test_a_report_of_a_thing_elsewhere_reaches_nobody(room: Room) -> None:
         store = app.services.store
         grid = await room.grid("alice")
         await room.settled(app)
-        made = await store.add_report(
+        made = await store.community.add_report(
             job_id=job_id(grid), index=1, guild_id=4242, reporter_id=1, reason=""
         )
         channel = app.client.get_partial_messageable(room.pg.channel_id)

@@ -409,7 +409,7 @@ async def test_an_envelope_sends_it_home(room: Room) -> None:
 async def test_what_is_for_age_restricted_channels_stays_there(room: Room) -> None:
     async with room.bot(QUICK + '[moderation]\nunsafe = "restricted"\n') as app:
         alice = room.pg.people["alice"].id
-        await app.services.store.set_preference(Scope.USER, alice, "dm", True)
+        await app.services.store.people.set_preference(Scope.USER, alice, "dm", True)
         room.engine.flagged = (True, False, False, False)
         dark = room.pg.channels["after-dark"]
         ix = await room.pg.slash("alice", "imagine", {"prompt": "a heart"}, channel_id=dark)
@@ -463,7 +463,7 @@ async def _until(store: Store, user_id: int, count: int) -> None:
     """Wait until somebody has so many favourites; nothing in the channel tells of them."""
 
     async def has_so_many() -> bool:
-        return len(await store.favourites(user_id)) == count
+        return len(await store.people.favourites(user_id)) == count
 
     await after_writes(store, has_so_many)
 

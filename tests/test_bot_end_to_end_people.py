@@ -115,7 +115,7 @@ async def test_favourites_are_ones_own_and_turn_after_a_restart(room: Room) -> N
         await room.press("alice", marked[0], "fav")
         await press(room, "alice", first, "v1:favs:0:0")
         await room.find(lambda _: first if "number6" in first.content else None)
-        assert len(await app.services.store.favourites(room.pg.people["alice"].id)) == 6
+        assert len(await app.services.store.people.favourites(room.pg.people["alice"].id)) == 6
 
 
 async def test_a_favourite_that_may_not_be_seen_here_is_left_out(room: Room) -> None:
@@ -123,7 +123,7 @@ async def test_a_favourite_that_may_not_be_seen_here_is_left_out(room: Room) -> 
         theirs = await room.grid("bob", "a blue fish")
         await room.settled(app)
         alice = room.pg.people["alice"].id
-        await app.services.store.favourite(alice, job_id(theirs), 2, on=True)
+        await app.services.store.people.favourite(alice, job_id(theirs), 2, on=True)
         here = await use(room, "alice", "history", favourites=True)
         assert "a blue fish" in here.content
         assert here.content.endswith("picture 2")
@@ -188,7 +188,7 @@ async def test_every_command_is_offered_and_described(room: Room) -> None:
 async def test_who_wants_that_gets_a_copy_at_home(room: Room) -> None:
     async with room.bot() as app:
         alice = room.pg.people["alice"].id
-        await app.services.store.set_preference(Scope.USER, alice, "dm", True)
+        await app.services.store.people.set_preference(Scope.USER, alice, "dm", True)
         grid = await room.grid("alice")
         other = await room.grid("bob")
         await room.settled(app)

@@ -133,7 +133,7 @@ async def test_v_follows_the_preference_of_who_presses(room: Room) -> None:
         grid = await room.grid()
         bob = room.pg.people["bob"].id
         for preference, strength in ((None, 0.85), ("subtle", 0.5), ("strong", 0.85)):
-            await app.services.store.set_preference(Scope.USER, bob, "variation", preference)
+            await app.services.store.people.set_preference(Scope.USER, bob, "variation", preference)
             await room.result_of(await room.press("bob", grid, "vary", 4))
             assert room.engine.submitted[-1].strength == strength
 
@@ -318,11 +318,11 @@ async def test_a_favourite_is_ones_own_and_taken_back_by_a_second_press(room: Ro
         assert "among your favourites" in await told(room, await room.press("bob", picture, "fav"))
         await room.press("alice", picture, "fav")
         store = app.services.store
-        assert await store.favourite_count(job_id(picture), 1) == 2
+        assert await store.people.favourite_count(job_id(picture), 1) == 2
         bob = room.pg.people["bob"].id
-        assert [each.index for each in await store.favourites(bob)] == [1]
+        assert [each.index for each in await store.people.favourites(bob)] == [1]
         assert "Taken out" in await told(room, await room.press("bob", picture, "fav"))
-        assert await store.favourites(bob) == []
+        assert await store.people.favourites(bob) == []
 
 
 async def test_buttons_of_a_job_that_is_not_there_yet_say_so(room: Room) -> None:

@@ -38,9 +38,9 @@ async def test_everything_of_mine_goes_and_nothing_of_others(room: Room) -> None
         varied = await room.result_of(await room.press("bob", mine, "vary", 1))
         single = await room.result_of(await room.press("alice", theirs, "upscale", 2))
         await room.settled(app)
-        await store.set_macro(alice, "wide", "--ar 3:2")
-        await store.set_preference(Scope.USER, alice, "raw", True)
-        await store.favourite(alice, job_id(theirs), 1, on=True)
+        await store.people.set_macro(alice, "wide", "--ar 3:2")
+        await store.people.set_preference(Scope.USER, alice, "raw", True)
+        await store.people.favourite(alice, job_id(theirs), 1, on=True)
         said = await forget(room, "alice")
         # Both pictures, and the ping about the first.
         assert "3 of 3 messages were removed" in said.content
@@ -151,9 +151,9 @@ async def test_my_data_is_all_there_for_my_eyes_alone(room: Room) -> None:
         mine = await room.grid("alice", "a needle `in` hay")
         theirs = await room.grid("bob", "a blue fish")
         await room.settled(app)
-        await store.set_macro(alice, "wide", "--ar 3:2")
-        await store.set_preference(Scope.USER, alice, "stylize", 50)
-        await store.favourite(alice, job_id(theirs), 1, on=True)
+        await store.people.set_macro(alice, "wide", "--ar 3:2")
+        await store.people.set_preference(Scope.USER, alice, "stylize", 50)
+        await store.people.favourite(alice, job_id(theirs), 1, on=True)
         said = await use(room, "alice", "my-data")
         assert said.ephemeral
         assert "1 jobs, 5 pictures" in said.content

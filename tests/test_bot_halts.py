@@ -22,7 +22,7 @@ async def test_a_halt_is_kept_and_taken_back(tmp_path: Path) -> None:
         await other.set(7, None)
         await other.set(8, None)
         assert not again.paused
-        assert await store.preferences(Scope.GUILD, EVERYWHERE) == {}
+        assert await store.people.preferences(Scope.GUILD, EVERYWHERE) == {}
 
 
 async def test_what_holds_everywhere_comes_first(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ async def test_a_drain_ends_a_pause(tmp_path: Path) -> None:
 
 async def test_a_strange_row_counts_as_none(tmp_path: Path) -> None:
     async with await Store.open(tmp_path) as store:
-        await store.set_preference(
+        await store.people.set_preference(
             Scope.GUILD, EVERYWHERE, "halts", {"x": "paused", "7": "asleep", "8": "paused"}
         )
         queue = FairQueue()

@@ -135,7 +135,7 @@ async def test_remix_on_lets_v_open_a_modal_and_unchanged_words_are_a_variation(
     async with room.bot() as app:
         grid = await room.grid("alice", "a red heart --seed 5 --no blue --chaos 10")
         alice = room.pg.people["alice"].id
-        await app.services.store.set_preference(Scope.USER, alice, "remix", True)
+        await app.services.store.people.set_preference(Scope.USER, alice, "remix", True)
         opened = await room.press("alice", grid, "vary", 2)
         asked = fields(opened)
         assert asked["prompt"]["value"] == "a red heart"
@@ -228,7 +228,7 @@ async def test_reroll_in_remix_keeps_or_changes_the_seed(room: Room) -> None:
     async with room.bot() as app:
         grid = await room.grid("alice", "a red heart --seed 5 --steps 3")
         alice = room.pg.people["alice"].id
-        await app.services.store.set_preference(Scope.USER, alice, "remix", True)
+        await app.services.store.people.set_preference(Scope.USER, alice, "remix", True)
         opened = await room.press("alice", grid, "reroll")
         assert set(fields(opened)) == {"prompt", "negative", "seed"}
         await room.result_of(await send(room, opened, {"prompt": "a fish", "seed": True}))
@@ -327,7 +327,7 @@ async def test_everything_that_can_be_remixed_is(room: Room) -> None:
     async with room.bot() as app:
         picture = await single(room)
         alice = room.pg.people["alice"].id
-        await app.services.store.set_preference(Scope.USER, alice, "remix", True)
+        await app.services.store.people.set_preference(Scope.USER, alice, "remix", True)
         for action in ("vsub", "zoom15", "zoom2", "panl", "pand"):
             opened = await room.press("alice", picture, action)
             await room.result_of(await send(room, opened, {"prompt": f"a wide sea {action}"}))

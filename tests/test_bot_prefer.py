@@ -29,7 +29,7 @@ async def test_a_shortcut_is_kept_listed_and_dropped(room: Room) -> None:
         said = await use(room, "alice", "prefer option set", name="wide", value="--ar 3:2")
         assert said.ephemeral
         assert "`--wide` now stands for `--ar 3:2`" in said.content
-        assert await app.services.store.macros(alice) == {"wide": "--ar 3:2"}
+        assert await app.services.store.people.macros(alice) == {"wide": "--ar 3:2"}
         await use(room, "alice", "prefer option set", name="--Soft", value="in fog --wide")
         listed = await use(room, "alice", "prefer option list")
         assert "`--wide` `--ar 3:2`" in listed.content
@@ -39,14 +39,14 @@ async def test_a_shortcut_is_kept_listed_and_dropped(room: Room) -> None:
         assert "no shortcut any more" in gone.content
         never = await use(room, "alice", "prefer option set", name="x")
         assert "was no shortcut" in never.content
-        assert await app.services.store.macros(alice) == {"wide": "--ar 3:2"}
+        assert await app.services.store.people.macros(alice) == {"wide": "--ar 3:2"}
 
 
 async def test_twenty_shortcuts_are_the_most(room: Room) -> None:
     async with room.bot() as app:
         alice = room.pg.people["alice"].id
         for number in range(20):
-            await app.services.store.set_macro(alice, f"s{number}", "--tile")
+            await app.services.store.people.set_macro(alice, f"s{number}", "--tile")
         refused = await use(room, "alice", "prefer option set", name="more", value="--tile")
         assert "20 shortcuts" in refused.content
         changed = await use(room, "alice", "prefer option set", name="s3", value="--ar 3:2")
@@ -59,7 +59,7 @@ async def test_the_names_complete(room: Room) -> None:
     async with room.bot() as app:
         alice = room.pg.people["alice"].id
         for name in ("wide", "soft", "softer"):
-            await app.services.store.set_macro(alice, name, "--tile")
+            await app.services.store.people.set_macro(alice, name, "--tile")
         command = "prefer option set"
         ix = await room.pg.autocomplete("alice", command, {"name": "so"}, "name")
         await ix.acknowledged
@@ -95,7 +95,7 @@ async def test_what_cannot_work_is_refused_at_once(
         assert reason in refused.content
         assert "@everyone" not in refused.content
         assert "://" not in refused.content
-        assert await app.services.store.macros(room.pg.people["alice"].id) == {}
+        assert await app.services.store.people.macros(room.pg.people["alice"].id) == {}
 
 
 async def test_a_suffix_takes_flags_alone(room: Room) -> None:
@@ -106,15 +106,15 @@ async def test_a_suffix_takes_flags_alone(room: Room) -> None:
         said = await use(room, "alice", "prefer suffix", suffix="--wide --no text")
         assert "`--wide --no text`" in said.content
         kept = {"suffix": "--wide --no text"}
-        assert await store.preferences(Scope.USER, alice) == kept
+        assert await store.people.preferences(Scope.USER, alice) == kept
         panel = await use(room, "alice", "settings")
         assert "Suffix · `--wide --no text` · yours" in panel.content
         for wrong in ("in oil", "in oil --tile", "--foggy", "--nosuch 3"):
             refused = await use(room, "alice", "prefer suffix", suffix=wrong)
             assert "Behind every prompt" not in refused.content
-        assert await store.preferences(Scope.USER, alice) == kept
+        assert await store.people.preferences(Scope.USER, alice) == kept
         assert "any more" in (await use(room, "alice", "prefer suffix")).content
-        assert await store.preferences(Scope.USER, alice) == {}
+        assert await store.people.preferences(Scope.USER, alice) == {}
 
 
 async def test_switches_switch_and_say_so(room: Room) -> None:
@@ -127,7 +127,7 @@ async def test_switches_switch_and_say_so(room: Room) -> None:
         ):
             assert first in (await use(room, "bob", command)).content
             assert second in (await use(room, "bob", command)).content
-        held = await app.services.store.preferences(Scope.USER, room.pg.people["bob"].id)
+        held = await app.services.store.people.preferences(Scope.USER, room.pg.people["bob"].id)
         assert held == {"remix": False, "dm": False, "variation": "strong", "words": False}
 
 

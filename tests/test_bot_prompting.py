@@ -38,7 +38,7 @@ async def prefer(room: Room, who: str, values: Mapping[str, object]) -> None:
     """Set what /settings and /prefer set."""
     store, user_id = room.app.services.store, room.pg.people[who].id
     for key, value in values.items():
-        await store.set_preference(Scope.USER, user_id, key, value)
+        await store.people.set_preference(Scope.USER, user_id, key, value)
 
 
 async def jobs_of(room: Room, who: str = "alice") -> list[Job]:
@@ -158,13 +158,13 @@ async def test_settings_hold_where_nothing_was_typed(room: Room) -> None:
 async def test_shortcuts_and_a_suffix_are_put_in(room: Room) -> None:
     async with room.bot() as app:
         alice = room.pg.people["alice"].id
-        await app.services.store.set_macro(alice, "mine", "in neon --no text --chaos 9")
+        await app.services.store.people.set_macro(alice, "mine", "in neon --no text --chaos 9")
         await prefer(room, "alice", {"suffix": "--ar 3:2 --stop 50"})
         params = await painted(room, await room.imagine(prompt="a cat --mine --stop 100"))
         assert params.prompt == "a cat in neon"
         assert (params.negative_prompt, params.chaos, params.stop) == ("text", 9, 100)
         assert params.width > params.height
-        await app.services.store.set_macro(alice, "round", "--round")
+        await app.services.store.people.set_macro(alice, "round", "--round")
         assert "circle" in (await ask(room, "a cat --round")).content
 
 

@@ -77,9 +77,9 @@ async def test_a_day_is_from_midnight_to_midnight_and_ones_own_quota_wins(tmp_pa
         for number, (who, guild) in enumerate([(7, 8), (7, 9), (6, 8)]):
             await store.enqueue(job(who, guild, number))
         assert (await asked(config())).used == 30.0
-        await store.set_quota(8, 7, 30.0)
+        await store.community.set_quota(8, 7, 30.0)
         assert (await asked(config())).is_used_up
-        await store.set_quota(8, 7, None)
+        await store.community.set_quota(8, 7, None)
         assert not (await asked(config())).is_used_up
 
 

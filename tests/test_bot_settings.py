@@ -55,7 +55,7 @@ async def test_a_choice_is_kept_and_shown_as_mine_and_taken_back(room: Room) -> 
         await press(room, "alice", panel, "v1:set:u:variation:subtle")
         await press(room, "alice", panel, "v1:set:u:speed:relax")
         await press(room, "alice", panel, "v1:set:u:dm:on")
-        assert await app.services.store.preferences(Scope.USER, alice) == {
+        assert await app.services.store.people.preferences(Scope.USER, alice) == {
             "quality": 0.5,
             "stylize": 750,
             "remix": True,
@@ -69,7 +69,7 @@ async def test_a_choice_is_kept_and_shown_as_mine_and_taken_back(room: Room) -> 
         await press(room, "alice", panel, "v1:set:u:quality", choose="=")
         assert line(panel, "Quality") == "Quality · `1` · as the bot comes"
         await press(room, "alice", panel, "v1:set:u:reset")
-        assert await app.services.store.preferences(Scope.USER, alice) == {}
+        assert await app.services.store.people.preferences(Scope.USER, alice) == {}
         assert panel.content.count("as the bot comes") == 10
 
 
@@ -127,8 +127,8 @@ async def test_nobody_else_sees_or_moves_the_defaults(room: Room) -> None:
             ix = await room.pg.press("alice", panel.id, custom_id)
             await ix.acknowledged
             assert "Manage Server" in answer(room, ix).content
-        assert await app.services.store.preferences(Scope.GUILD, room.pg.guild_id) == {}
-        assert await app.services.store.preferences(Scope.CHANNEL, room.pg.channel_id) == {}
+        assert await app.services.store.people.preferences(Scope.GUILD, room.pg.guild_id) == {}
+        assert await app.services.store.people.preferences(Scope.CHANNEL, room.pg.channel_id) == {}
         assert managed.content != ""
 
 
@@ -170,7 +170,7 @@ async def test_forged_presses_change_nothing(room: Room, custom_id: str) -> None
         await ix.acknowledged
         assert "no such choice" in answer(room, ix).content
         alice = room.pg.people["alice"].id
-        assert await app.services.store.preferences(Scope.USER, alice) == {}
+        assert await app.services.store.people.preferences(Scope.USER, alice) == {}
 
 
 async def test_more_models_than_a_menu_holds(room: Room) -> None:

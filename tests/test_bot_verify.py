@@ -233,10 +233,10 @@ async def test_who_may_ask_for_no_pictures_may_not_have_them_painted_again(room:
         shown = await verify(room, "bob", await file_of(room, grid))
         store, bob = app.services.store, room.pg.people["bob"].id
         before = len(room.engine.submitted)
-        await store.set_quota(room.pg.guild_id, bob, 0.0)
+        await store.community.set_quota(room.pg.guild_id, bob, 0.0)
         ix = await press(room, "bob", shown, "v1:proof:")
         used = await room.shown(ix, lambda found: not found.loading)
-        await store.ban(room.pg.guild_id, bob, until=None, reason="spam", by=1)
+        await store.community.ban(room.pg.guild_id, bob, until=None, reason="spam", by=1)
         ix = await press(room, "bob", shown, "v1:proof:")
         banned = await room.shown(ix, lambda found: not found.loading)
         assert "spam" in banned.content

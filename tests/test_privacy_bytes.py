@@ -71,7 +71,7 @@ async def lives(store: Store, person: int, count: int) -> None:
         await store.save_state(job.id, needle(person, number).encode())
         posting = await store.begin_post(rendered)
         posted = await store.posted(posting, message_id=person * 1000 + number)
-        await store.favourite(person, posted.id, 0, on=True)
+        await store.people.favourite(person, posted.id, 0, on=True)
         await store.sent.note(
             SentKind.PING,
             job_id=posted.id,
@@ -80,10 +80,10 @@ async def lives(store: Store, person: int, count: int) -> None:
             message_id=person * 1000 + number + PINGS,
         )
     words = needle(person, 0)
-    await store.set_macro(person, "mine", words)
-    await store.set_preference(Scope.USER, person, "suffix", words)
-    await store.note("mend", person, words * 100)
-    await store.set_quota(11, person, 500)
+    await store.people.set_macro(person, "mine", words)
+    await store.people.set_preference(Scope.USER, person, "suffix", words)
+    await store.people.note("mend", person, words * 100)
+    await store.community.set_quota(11, person, 500)
 
 
 def _painted(person: int, count: int) -> list[list[NewPicture]]:

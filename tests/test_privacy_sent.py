@@ -138,7 +138,7 @@ async def test_all_that_holds_her_words_goes_wherever_it_was_sent(room: Room) ->
         noted = Noted(app)
         for who in ("alice", "bob"):
             person = room.pg.people[who].id
-            await app.services.store.set_preference(Scope.USER, person, Name.DM, True)
+            await app.services.store.people.set_preference(Scope.USER, person, Name.DM, True)
         hers = await room.grid("alice", "a needle in hay")
         his = await room.grid("bob", "a blue fish")
         her_single, his_single = await single(room, "alice", hers), await single(room, "bob", his)
@@ -229,7 +229,7 @@ async def test_results_and_sentences_that_found_another_place_go(room: Room) -> 
 async def test_a_copy_that_was_on_its_way_goes_as_soon_as_it_is_there(room: Room) -> None:
     async with room.bot() as app:
         alice, talk = room.pg.people["alice"].id, app.services.talk
-        await app.services.store.set_preference(Scope.USER, alice, Name.DM, True)
+        await app.services.store.people.set_preference(Scope.USER, alice, Name.DM, True)
         direct = talk.direct
 
         async def forgotten_meanwhile(user_id: int) -> int:
@@ -335,7 +335,7 @@ async def test_a_moderator_who_goes_leaves_what_they_decided(room: Room) -> None
         await forget(room, "bob")
         assert is_gone(told)
         # The report itself stays, without him.
-        (left,) = await app.services.store.reports(room.pg.guild_id, open_only=False)
+        (left,) = await app.services.store.community.reports(room.pg.guild_id, open_only=False)
         assert (left.reporter_id, left.settled_by, left.verdict) == (0, 0, "rkeep")
         assert not is_gone(picture)
 

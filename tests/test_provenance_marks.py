@@ -164,7 +164,7 @@ async def test_whatever_the_bot_sends_is_marked(
 ) -> None:
     async with room.bot() as app:
         store, alice = app.services.store, room.pg.people["alice"].id
-        await store.set_preference(Scope.USER, alice, Name.DM, True)
+        await store.people.set_preference(Scope.USER, alice, Name.DM, True)
         grid = await room.grid("alice", "a needle in hay --video --seed 3")
         single = await room.result_of(await room.press("bob", grid, "upscale", 1))
         await room.result_of(await room.press("bob", single, "up2s"))

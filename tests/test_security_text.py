@@ -63,13 +63,13 @@ async def test_a_shortcut_may_be_as_long_as_it_may_be(room: Room) -> None:
         for length, fits in ((MAX_TEXT - 1, True), (MAX_TEXT, True), (MAX_TEXT + 1, False)):
             options = {"name": f"s{length}", "value": "x" * length}
             told = await answer(room, "prefer option set", options)
-            kept = await app.services.store.macros(user)
+            kept = await app.services.store.people.macros(user)
             assert (f"s{length}" in kept) is fits, told
             if fits:
                 assert kept[f"s{length}"] == "x" * length
         for length, fits in ((31, True), (32, True), (33, False)):
             await answer(room, "prefer option set", {"name": "n" * length, "value": "x"})
-            assert ("n" * length in await app.services.store.macros(user)) is fits
+            assert ("n" * length in await app.services.store.people.macros(user)) is fits
 
 
 def test_what_buttons_carry_fits() -> None:

@@ -35,11 +35,11 @@ async def test_old_jobs_lose_their_words_and_pictures(tmp_path: Path) -> None:
         waiting = (await store.enqueue(new_job(50, prompt="still waiting"))).job
         running = await make_running(store, 51)
         liked = old[3]
-        await store.favourite(99, liked.id, 1, True)
-        report = await store.add_report(
+        await store.people.favourite(99, liked.id, 1, True)
+        report = await store.community.add_report(
             job_id=old[0].id, index=1, guild_id=11, reporter_id=3, reason="my words"
         )
-        note = await store.note("prompt", 7, "my words")
+        note = await store.people.note("prompt", 7, "my words")
         clock.advance(DAYS.total_seconds() - 1)
         young = await make_posted(store, 60)
         assert await store.expire(older_than=DAYS) == 0
@@ -52,10 +52,10 @@ async def test_old_jobs_lose_their_words_and_pictures(tmp_path: Path) -> None:
         ]
         assert await store.job(waiting.id) == waiting
         assert await store.job(running.id) == running
-        told = await store.report(report.id)
+        told = await store.community.report(report.id)
         assert told is not None
         assert told.reason == ""
-        assert await store.read_note(note) is None
+        assert await store.people.read_note(note) is None
         names = {one.sha256 for job in (liked, young) for one in await store.pictures(job.id)}
         assert stored_files(tmp_path) == names
         assert await store.check() == 8

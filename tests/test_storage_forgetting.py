@@ -59,10 +59,10 @@ async def leave_everything(store: Store) -> list[Job]:
     broken = (await store.enqueue(hers(3))).job
     jobs.append(await store.failed(broken, code="odd", text=f"{NEEDLE} cannot be read"))
     await store.save_state(jobs[0].id, NEEDLE.encode())
-    await store.set_preference(Scope.USER, HER, "suffix", NEEDLE)
-    await store.set_macro(HER, "mine", NEEDLE)
-    await store.note("mend", HER, NEEDLE * 500)
-    await store.favourite(HER, jobs[1].id, 1, on=True)
+    await store.people.set_preference(Scope.USER, HER, "suffix", NEEDLE)
+    await store.people.set_macro(HER, "mine", NEEDLE)
+    await store.people.note("mend", HER, NEEDLE * 500)
+    await store.people.favourite(HER, jobs[1].id, 1, on=True)
     return jobs
 
 
@@ -73,7 +73,9 @@ def raw(folder: Path) -> bytes:
 async def test_no_byte_of_the_words_is_left_on_the_disk(store: Store, tmp_path: Path) -> None:
     await leave_everything(store)
     his = await post(store, new_job(50, requester_id=HIM, prompt="his own words"))
-    await store.add_report(job_id=his.id, index=0, guild_id=11, reporter_id=HER, reason=NEEDLE)
+    await store.community.add_report(
+        job_id=his.id, index=0, guild_id=11, reporter_id=HER, reason=NEEDLE
+    )
     assert raw(tmp_path).lower().count(NEEDLE.encode()) > 10
     await store.forget(HER)
     # With the store still open: the database, its log, and the pictures.
@@ -140,8 +142,8 @@ async def test_what_went_is_counted_and_what_is_left_is_empty(store: Store, tmp_
             deleted_at=midnight,
         )
     assert await store.history(requester_id=HER) == []
-    assert await store.preferences(Scope.USER, HER) == await store.macros(HER) == {}
-    assert await store.favourites(HER) == []
+    assert await store.people.preferences(Scope.USER, HER) == await store.people.macros(HER) == {}
+    assert await store.people.favourites(HER) == []
     assert stored_files(tmp_path) == set()
     assert {value or 0 for value in asdict(await store.forget(HER)).values()} == {0}
 
@@ -154,23 +156,23 @@ async def test_the_time_she_used_today_counts_until_the_day_ends(tmp_path: Path)
         clock.advance(86_400)
         jobs = await leave_everything(store)
         today = clock.now.replace(hour=0, minute=0)
-        await store.set_quota(11, HER, 60)
-        await store.ban(11, HER, until=None, reason="spam", by=5)
+        await store.community.set_quota(11, HER, 60)
+        await store.community.ban(11, HER, until=None, reason="spam", by=5)
         await store.forget(HER)
-        assert await store.device_seconds(HER, since=today) == 4.5
-        assert await store.device_seconds(HER, since=today, guild_id=11) == 4.5
-        assert await store.device_seconds(HER, since=today, guild_id=99) == 0
-        assert await store.quota_of(11, HER) == 60
-        assert await store.ban_of(11, HER) is not None
+        assert await store.community.device_seconds(HER, since=today) == 4.5
+        assert await store.community.device_seconds(HER, since=today, guild_id=11) == 4.5
+        assert await store.community.device_seconds(HER, since=today, guild_id=99) == 0
+        assert await store.community.quota_of(11, HER) == 60
+        assert await store.community.ban_of(11, HER) is not None
         # What she uses from then on is added, and a second forgetting changes nothing.
         await post(store, hers(40))
-        assert await store.device_seconds(HER, since=today) == 6
+        assert await store.community.device_seconds(HER, since=today) == 6
         await store.forget(HER)
-        assert await store.device_seconds(HER, since=today) == 6
+        assert await store.community.device_seconds(HER, since=today) == 6
         await store.aftermath.end_day(clock.now)
-        assert await store.device_seconds(HER, since=today) == 6
+        assert await store.community.device_seconds(HER, since=today) == 6
         clock.advance(86_400)
-        assert await store.device_seconds(HER, since=today.replace(day=2)) == 0
+        assert await store.community.device_seconds(HER, since=today.replace(day=2)) == 0
         await store.aftermath.end_day(clock.now)
         assert sql(tmp_path, "SELECT name FROM fact WHERE name LIKE 'spent:%'") == []
         assert len(jobs) == 4
@@ -179,11 +181,11 @@ async def test_the_time_she_used_today_counts_until_the_day_ends(tmp_path: Path)
 async def test_no_row_says_whose_it_was(store: Store, tmp_path: Path) -> None:
     jobs = await leave_everything(store)
     his = await post(store, new_job(50, requester_id=HIM))
-    report = await store.add_report(
+    report = await store.community.add_report(
         job_id=his.id, index=0, guild_id=11, reporter_id=HER, reason="ugly"
     )
-    await store.settle_report(report.id, by=HER, verdict="keep")
-    await store.ban(11, 99, until=None, reason="spam", by=HER)
+    await store.community.settle_report(report.id, by=HER, verdict="keep")
+    await store.community.ban(11, 99, until=None, reason="spam", by=HER)
     for number, job in enumerate((jobs[0], his)):
         await store.sent.note(
             SentKind.COPY, job_id=job.id, user_id=HER, channel_id=1, message_id=number
@@ -209,7 +211,7 @@ async def test_no_row_says_whose_it_was(store: Store, tmp_path: Path) -> None:
     assert len({interaction for *_, interaction in rows}) == len(jobs)
     day = 86_400_000_000
     assert all(created % day == deleted % day == place == 0 for created, deleted, place, _ in rows)
-    assert (await store.reports(11, open_only=False))[0].settled_at is not None
+    assert (await store.community.reports(11, open_only=False))[0].settled_at is not None
 
 
 async def test_what_could_not_be_done_at_once_is_written_down(store: Store) -> None:
@@ -224,13 +226,13 @@ async def test_what_could_not_be_done_at_once_is_written_down(store: Store) -> N
     assert await store.aftermath.messages() == [(12, old.post_message_id)]
     # What she asks for after that, and what she keeps, is not what was to be forgotten.
     later = await post(store, hers(9))
-    await store.set_macro(HER, "new", "--ar 3:2")
+    await store.people.set_macro(HER, "new", "--ar 3:2")
     await store.posted(posting, message_id=5)
     second = await store.forget(HER, until=until)
     assert (second.jobs, second.unfinished, second.messages) == (1, (), ((12, 5),))
     assert await store.aftermath.unfinished() == {}
     assert await store.job(later.id) == later
-    assert await store.macros(HER) == {"new": "--ar 3:2"}
+    assert await store.people.macros(HER) == {"new": "--ar 3:2"}
     assert sorted(await store.aftermath.messages()) == [(12, 5), (12, 90_001)]
     await store.aftermath.settled([5, 90_001])
     assert await store.aftermath.messages() == []
@@ -246,18 +248,18 @@ async def test_what_others_made_of_hers_goes_on(store: Store, tmp_path: Path) ->
     )
     waiting = (await store.enqueue(asked)).job
     his = await post(store, new_job(61, requester_id=HIM))
-    await store.favourite(HIM, parent.id, 1, on=True)
-    await store.favourite(HIM, his.id, 1, on=True)
-    await store.set_preference(Scope.USER, HIM, "raw", True)
-    await store.set_preference(Scope.GUILD, HER, "raw", True)
+    await store.people.favourite(HIM, parent.id, 1, on=True)
+    await store.people.favourite(HIM, his.id, 1, on=True)
+    await store.people.set_preference(Scope.USER, HIM, "raw", True)
+    await store.people.set_preference(Scope.GUILD, HER, "raw", True)
     await store.forget(HER)
     assert await store.read_file(source) == b"0 for 7's tile"
     assert await store.waiting() == [waiting]
     assert await store.job(his.id) == his
-    assert [one.job_id for one in await store.favourites(HIM)] == [his.id]
+    assert [one.job_id for one in await store.people.favourites(HIM)] == [his.id]
     assert await store.ancestors(waiting.id) == [await store.job(parent.id)]
-    assert await store.preferences(Scope.USER, HIM) == {"raw": True}
-    assert await store.preferences(Scope.GUILD, HER) == {"raw": True}
+    assert await store.people.preferences(Scope.USER, HIM) == {"raw": True}
+    assert await store.people.preferences(Scope.GUILD, HER) == {"raw": True}
     assert len(stored_files(tmp_path)) == 3
 
 
@@ -289,17 +291,17 @@ async def test_open_jobs_are_stopped_and_those_being_posted_are_named(store: Sto
 async def test_reports_keep_no_text(store: Store) -> None:
     (job, *_) = await leave_everything(store)
     his = await post(store, new_job(60, requester_id=HIM))
-    about_her = await store.add_report(
+    about_her = await store.community.add_report(
         job_id=job.id, index=1, guild_id=11, reporter_id=HIM, reason=f"it says {NEEDLE}"
     )
-    by_her = await store.add_report(
+    by_her = await store.community.add_report(
         job_id=his.id, index=1, guild_id=11, reporter_id=HER, reason="ugly"
     )
-    apart = await store.add_report(
+    apart = await store.community.add_report(
         job_id=his.id, index=1, guild_id=11, reporter_id=9, reason="ugly too"
     )
     assert (await store.forget(HER)).reports == 2
-    assert await store.reports(11) == [
+    assert await store.community.reports(11) == [
         replace(about_her, reason=""),
         replace(by_her, reason="", reporter_id=0),
         apart,
@@ -337,7 +339,7 @@ async def test_a_damaged_job_stops_the_forgetting_before_anything_went(
     sql(tmp_path, "UPDATE job SET model = 'other' WHERE id = ?", jobs[2].id)
     with pytest.raises(StoreDamaged, match=jobs[2].id):
         await store.forget(HER)
-    assert await store.macros(HER) == {"mine": NEEDLE}
+    assert await store.people.macros(HER) == {"mine": NEEDLE}
     assert await store.job(jobs[0].id) == jobs[0]
     assert len(stored_files(tmp_path)) == 7
 
@@ -351,15 +353,15 @@ async def test_an_export_has_everything_of_one_person_and_nothing_of_another(
     store: Store,
 ) -> None:
     jobs = await leave_everything(store)
-    await store.set_quota(None, HER, 30)
-    await store.set_quota(11, HER, 60)
-    await store.ban(11, HER, until=None, reason="spam", by=55_555)
+    await store.community.set_quota(None, HER, 30)
+    await store.community.set_quota(11, HER, 60)
+    await store.community.ban(11, HER, until=None, reason="spam", by=55_555)
     his = await post(store, new_job(70, requester_id=HIM, prompt="his own words"))
-    await store.set_macro(HIM, "his", "his own words")
-    report = await store.add_report(
+    await store.people.set_macro(HIM, "his", "his own words")
+    report = await store.community.add_report(
         job_id=his.id, index=0, guild_id=11, reporter_id=HER, reason="ugly"
     )
-    await store.add_report(
+    await store.community.add_report(
         job_id=jobs[0].id, index=0, guild_id=11, reporter_id=HIM, reason="his own words"
     )
     export = await store.export(HER)

@@ -177,7 +177,7 @@ async def test_people_of_the_second_schema_go_on(tmp_path: Path) -> None:
     assert "sent_message" not in tables(tmp_path / "easel.db")
     async with await Store.open(tmp_path) as store:
         assert await store.check() == 3
-        assert await store.macros(7) == {"wide": "--ar 3:2"}
+        assert await store.people.macros(7) == {"wide": "--ar 3:2"}
         (job, *_) = await store.history(requester_id=7)
         # What was sent before is not known; what is sent from now on is.
         assert (await store.export(7)).messages == ()

@@ -130,7 +130,7 @@ async def test_who_was_forgotten_since_is_forgotten_again(tmp_path: Path) -> Non
         for requester, number in ((5, 2), (6, 3), (7, 4)):
             job = (await store.enqueue(new_job(number, requester_id=requester))).job
             await store.cancel(job.id)
-        await store.set_macro(6, "m", "my words")
+        await store.people.set_macro(6, "m", "my words")
         backup = await back_up(store)
         clock.advance(600)
         await store.forget(6)
@@ -138,7 +138,7 @@ async def test_who_was_forgotten_since_is_forgotten_again(tmp_path: Path) -> Non
     assert done.forgotten == 1
     assert b"my words" not in (tmp_path / "easel.db").read_bytes()
     async with await Store.open(tmp_path) as store:
-        assert await store.macros(6) == {}
+        assert await store.people.macros(6) == {}
         for requester, jobs in ((5, 1), (6, 0), (7, 1)):
             assert len(await store.history(requester_id=requester)) == jobs
 

@@ -139,7 +139,7 @@ async def test_where_messages_stand_is_kept_as_long_as_words_are(
     store: Store, tmp_path: Path, clock: Clock
 ) -> None:
     job, liked = await posted(store, 1), await posted(store, 2)
-    await store.favourite(HIM, liked.id, 0, True)
+    await store.people.favourite(HIM, liked.id, 0, True)
     await sent(store, 10, job)
     await sent(store, 11, liked)
     clock.advance(86_400)
@@ -188,7 +188,7 @@ async def test_an_export_tells_of_them_and_of_the_quota_that_a_forgetting_left(
         assert (after.messages, after.used) == ((), used)
         assert json.loads(after.to_json())["used"] == used
         # As it is what counts, it is told as long as it is there, and not a moment longer.
-        assert await store.device_seconds(HER, since=clock.now.replace(hour=0)) == 3.75
+        assert await store.community.device_seconds(HER, since=clock.now.replace(hour=0)) == 3.75
         clock.advance(86_400)
         await store.aftermath.end_day(clock.now)
         assert (await store.export(HER)).used is None

@@ -174,7 +174,7 @@ def _quota() -> app_commands.Command[Any, ..., None]:
         if wanted is not None and not 0 <= wanted <= MOST_SECONDS:
             await say(interaction, texts_community.not_seconds(seconds))
             return
-        await services_of(interaction).store.set_quota(reach.guild_id, user.id, wanted)
+        await services_of(interaction).store.community.set_quota(reach.guild_id, user.id, wanted)
         await say(interaction, texts_community.quota_set(user.id, wanted))
 
     @run.autocomplete("seconds")
@@ -192,7 +192,7 @@ async def set_ban(
     # What is offered may be typed in the admin's language, too.
     time = {tr(each): each for each in TIMES}.get(time.strip(), time)
     if time.strip().casefold() == LIFT:
-        was = await services.store.unban(reach.guild_id, user_id)
+        was = await services.store.community.unban(reach.guild_id, user_id)
         return texts_community.ban_lifted(user_id, was=was)
     until = None
     if time.strip().casefold() != FOR_GOOD:
@@ -201,7 +201,7 @@ async def set_ban(
             return texts_community.not_a_time(time)
         until = datetime.now(UTC) + span
     by = interaction.user.id
-    await services.store.ban(reach.guild_id, user_id, until=until, reason=reason, by=by)
+    await services.store.community.ban(reach.guild_id, user_id, until=until, reason=reason, by=by)
     await clear_queue(services, reach.guild_id, user_id)
     return texts_community.ban_set(user_id, until)
 

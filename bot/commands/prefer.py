@@ -42,11 +42,11 @@ def _suffix() -> app_commands.Command[Any, ..., None]:
         kept = None
         if suffix is not None:
             try:
-                kept = checked_suffix(suffix, await store.macros(user_id))
+                kept = checked_suffix(suffix, await store.people.macros(user_id))
             except ShortcutError as error:
                 await say(interaction, str(error))
                 return
-        await store.set_preference(Scope.USER, user_id, Name.SUFFIX, kept)
+        await store.people.set_preference(Scope.USER, user_id, Name.SUFFIX, kept)
         await say(interaction, texts_people.suffix_kept(kept))
 
     return run
@@ -64,7 +64,7 @@ def _set() -> app_commands.Command[Any, ..., None]:
 
     @run.autocomplete("name")
     async def complete(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
-        kept = await services_of(interaction).store.macros(interaction.user.id)
+        kept = await services_of(interaction).store.people.macros(interaction.user.id)
         return [app_commands.Choice(name=one, value=one) for one in matching(current, sorted(kept))]
 
     return run
@@ -73,14 +73,14 @@ def _set() -> app_commands.Command[Any, ..., None]:
 async def _keep(interaction: Interaction, typed: str, value: str | None) -> str:
     """Keep a shortcut or drop it; return what to say."""
     store, user_id = services_of(interaction).store, interaction.user.id
-    kept = await store.macros(user_id)
+    kept = await store.people.macros(user_id)
     try:
         name = checked_name(typed)
         if value is None:
-            await store.set_macro(user_id, name, None)
+            await store.people.set_macro(user_id, name, None)
             return texts_people.shortcut_dropped(name, was_there=name in kept)
         text = checked_text(name, value, kept)
-        await store.set_macro(user_id, name, text)
+        await store.people.set_macro(user_id, name, text)
     except ShortcutError as error:
         return str(error)
     except TooManyMacros:
@@ -92,10 +92,10 @@ def _list() -> app_commands.Command[Any, ..., None]:
     @app_commands.command(name="list", description=texts_people.COMMANDS["option list"])
     async def run(interaction: Interaction) -> None:
         store, user_id = services_of(interaction).store, interaction.user.id
-        own = await store.preferences(Scope.USER, user_id)
+        own = await store.people.preferences(Scope.USER, user_id)
         suffix = own.get(Name.SUFFIX)
         text = texts_people.shortcuts(
-            await store.macros(user_id), suffix=suffix if isinstance(suffix, str) else ""
+            await store.people.macros(user_id), suffix=suffix if isinstance(suffix, str) else ""
         )
         await say(interaction, text)
 
@@ -118,7 +118,7 @@ def _toggle(command: str, name: Name) -> app_commands.Command[Any, ..., None]:
         after: object = not now
         if name is Name.VARIATION:
             after = "subtle" if now == "strong" else "strong"
-        await services.store.set_preference(Scope.USER, interaction.user.id, name, after)
+        await services.store.people.set_preference(Scope.USER, interaction.user.id, name, after)
         await say(interaction, texts_people.switched(name, after))
 
     return run

@@ -50,7 +50,7 @@ async def think_again(interaction: Interaction, state: str) -> None:
 
 async def paint_idea(interaction: Interaction, state: str) -> None:
     """Paint it: run the prompt that was kept with the button."""
-    note = await services_of(interaction).store.read_note(state.partition(":")[0])
+    note = await services_of(interaction).store.people.read_note(state.partition(":")[0])
     if note is None or note.kind != _KIND:
         await say(interaction, texts_people.idea_forgotten())
         return
@@ -72,7 +72,7 @@ async def _idea(interaction: Interaction, seed: int) -> "tuple[str, View]":
     lists = await asyncio.to_thread(load_wildcards, services.settings().defaults.wildcards)
     prompt = think(seed, words, lists)
     # The prompt itself is kept: a later model may have learned other words.
-    note_id = await services.store.note(_KIND, interaction.user.id, prompt)
+    note_id = await services.store.people.note(_KIND, interaction.user.id, prompt)
     view = discord.ui.View(timeout=None)
     view.add_item(
         discord.ui.Button(

@@ -122,7 +122,7 @@ async def _refusal(interaction: Interaction) -> str | None:
     """Say why nothing is painted again now: what keeps jobs out keeps this out too."""
     services, user_id = services_of(interaction), interaction.user.id
     guild_id = interaction.guild_id
-    ban = await services.store.ban_of(guild_id, user_id)
+    ban = await services.store.community.ban_of(guild_id, user_id)
     if ban is not None:
         return texts_community.banned(ban.reason, ban.until)
     if services.halts.of(guild_id) is not None:

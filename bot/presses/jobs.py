@@ -95,10 +95,10 @@ async def favourite(interaction: Interaction, job: Job, index: int) -> None:
     if not any(each.index == index for each in await store.pictures(job.id)):
         await say(interaction, texts_pictures.not_kept(index))
         return
-    if await store.favourite(interaction.user.id, job.id, index, True):
+    if await store.people.favourite(interaction.user.id, job.id, index, True):
         await say(interaction, texts_pictures.favourite_on())
         return
-    await store.favourite(interaction.user.id, job.id, index, False)
+    await store.people.favourite(interaction.user.id, job.id, index, False)
     await say(interaction, texts_pictures.favourite_off())
 
 
