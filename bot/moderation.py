@@ -168,10 +168,14 @@ async def _settle(verdict: str, interaction: Interaction, rest: str) -> None:
 
 
 async def _take_down(services: Services, job: Job) -> None:
-    """Remove a job's pictures and messages, and those of the same pictures posted alone."""
+    """Remove a job's pictures and messages, those of the same pictures posted alone, and what
+    shows either elsewhere: copies in direct messages, and what /show posted.
+    """
     copies = [each for each in await services.store.children(job.id) if _is_copy(each)]
     for one in (job, *copies):
         await services.store.delete_pictures(one.id)
+        if await services.store.sent.take_down(one.id):
+            services.remover.wake()
         if one.post_message_id is None:
             continue
         channel_id = one.progress_channel_id or one.channel_id

@@ -29,6 +29,7 @@ from storage.tables import sent_message
 
 # The id that no account has: of who asked for a job, reported a picture or shut somebody out.
 NOBODY: Final = 0
+_SHOWING: Final = (SentKind.RESULT, SentKind.COPY, SentKind.SHOWN)
 
 
 class SentMessages:
@@ -56,6 +57,12 @@ class SentMessages:
             sent_at=self._clock(),
         )
         return await self._database.write(partial(note, new=new))
+
+    async def take_down(self, job_id: str) -> int:
+        """Note that what shows a job's pictures beside its own message is to be deleted, as
+        `aftermath` says; return how many messages that are.
+        """
+        return await self._database.write(partial(take_down, job_id=job_id))
 
     async def gone(self, message_id: int) -> None:
         """Drop a message that was deleted; one that is unknown is none."""
@@ -92,9 +99,15 @@ async def take(
     which: ColumnElement[bool] = sent_message.c.job_id.in_(its_jobs)
     if user_id is not None:
         which = or_(which, sent_message.c.user_id == user_id)
-    columns = (sent_message.c.message_id, sent_message.c.channel_id)
-    found = await connection.execute(delete(sent_message).where(which).returning(*columns))
-    return {row.message_id: row.channel_id for row in found}
+    return await _drop(connection, which)
+
+
+async def take_down(connection: AsyncConnection, job_id: str) -> int:
+    """Turn the rows of what shows a job's pictures into facts to be worked off."""
+    is_showing = sent_message.c.kind.in_([kind.value for kind in _SHOWING])
+    found = await _drop(connection, and_(sent_message.c.job_id == job_id, is_showing))
+    await aftermath.owe(connection, found)
+    return len(found)
 
 
 async def expire(connection: AsyncConnection, *, before: int) -> None:
@@ -116,6 +129,12 @@ async def of_person(connection: AsyncConnection, user_id: int) -> list[SentMessa
     statement = select(sent_message).where(or_(about_them, sent_message.c.user_id == user_id))
     rows = await connection.execute(statement.order_by(sent_message.c.message_id))
     return [_message(row) for row in rows.mappings()]
+
+
+async def _drop(connection: AsyncConnection, which: ColumnElement[bool]) -> dict[int, int]:
+    columns = (sent_message.c.message_id, sent_message.c.channel_id)
+    found = await connection.execute(delete(sent_message).where(which).returning(*columns))
+    return {row.message_id: row.channel_id for row in found}
 
 
 def _message(row: RowMapping) -> SentMessage:

@@ -175,6 +175,21 @@ async def test_all_that_holds_her_words_goes_wherever_it_was_sent(room: Room) ->
     }
 
 
+async def test_what_moderators_remove_goes_wherever_it_was_shown_again(room: Room) -> None:
+    async with room.bot(moderated(room)) as app:
+        noted = Noted(app)
+        picture = await single(room, "alice", await room.grid("alice", "a needle"))
+        other = await room.grid("bob", "a blue fish")
+        await room.settled(app)
+        await room.pg.react("bob", picture.id, "✉️")
+        copy, again = await home(room, "bob", picture), await shown_again(room, "carol", picture)
+        stays, told = await shown_again(room, "carol", other), await notice(room, "bob", picture)
+        await noted.all_of(copy, again, stays, told)
+        await press(room, "carol", told, "v1:rrm:")
+        await room.pg.wait(lambda _: is_gone(picture, copy, again) or None)
+        assert not any(map(is_gone, (other, stays, told)))
+
+
 async def test_they_go_after_a_restart_too(room: Room) -> None:
     async with room.bot() as app:
         noted = Noted(app)
