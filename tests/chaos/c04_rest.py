@@ -6,6 +6,7 @@ the product's and discord.py's own, and how long they were is read from the ledg
 """
 
 import asyncio
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
@@ -178,6 +179,8 @@ def judge_waits(run: Run, ledger: Ledger, late: float) -> None:
         worst = max(worst, abs(waited - RETRY_AFTER))
         right = 0.9 * RETRY_AFTER <= waited <= 1.1 * RETRY_AFTER + LATE + late
         run.must(right, f"{record.fault}: waited {waited:.2f} s instead of {RETRY_AFTER} s")
+        if not right:
+            tell_around(requests, record, again)
         if record.fault == GLOBAL and "/interactions/" not in record.path:
             early = [each for each in requests if starts_within(each, record)]
             run.must(not early, f"{len(early)} requests came while everything was limited")
@@ -185,6 +188,16 @@ def judge_waits(run: Run, ledger: Ledger, late: float) -> None:
     run.figures["retry_after off by at most seconds"] = worst
     for kind in (FaultKind.LIMITED_ROUTE, FaultKind.LIMITED_SHARED):
         run.must(seen[kind] or run.count < CELLS, f"{kind} was never met")
+
+
+def tell_around(requests: list[RequestRecord], record: RequestRecord, again: RequestRecord) -> None:
+    """Write to standard error what came to the same place meanwhile: seconds, path, end."""
+    place = "/".join(record.path.split("/")[:3])
+    for each in requests:
+        began = each.at - each.seconds - record.at
+        if each.path.startswith(place) and began >= -10 and each.at <= again.at + 1:
+            told = f"{began:.2f} for {each.seconds:.2f}: {each.method} {each.path[-60:]}"
+            print(f"{told} {each.status} {each.fault or ''}", file=sys.stderr)  # noqa: T201
 
 
 def is_same(later: RequestRecord, record: RequestRecord) -> bool:
