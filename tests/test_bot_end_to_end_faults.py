@@ -1,12 +1,14 @@
 """The main job while network, Discord or a moderator gets in its way: still exactly one post."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bot import canvases
 from bot.playground import Fault, InteractionState, MessageRecord, Permission
 from storage import JobState, StoreFull
 from tests.bot_room import Room, job_id, job_of, open_room, results
@@ -149,6 +151,28 @@ async def test_a_store_that_is_held_up_lets_people_see_that_the_bot_thinks(
         assert not grid.loading
         assert len(results(room.pg.ledger)) == 1
         assert len(grid.custom_ids) > 8
+
+
+async def test_a_canvas_that_waits_for_the_processor_lets_people_see_that_the_bot_thinks(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.acknowledging.THINK_SECONDS", 0.05)
+    free, zoomed = threading.Event(), canvases.zoomed
+
+    def held(*args: Any) -> Any:  # noqa: ANN401 - what the canvas is made of
+        assert free.wait(20)
+        return zoomed(*args)
+
+    monkeypatch.setattr(canvases, "zoomed", held)
+    async with room.bot():
+        single = await room.result_of(await room.press("alice", await room.grid(), "upscale"))
+        ix = await room.press("alice", single, "zoom2")
+        assert ix.state is InteractionState.ACKNOWLEDGED
+        assert room.answer(ix).loading
+        free.set()
+        wide = await room.result_of(ix)
+        assert "zoomed out 2×" in wide.content
+        assert len(results(room.pg.ledger)) == 3
 
 
 async def test_a_refusal_after_thinking_is_read_too(

@@ -9,6 +9,7 @@ import secrets
 from typing import Final
 
 from bot import jobs, modals, texts, texts_pictures, wishes
+from bot.acknowledging import thinking
 from bot.answers import asked, say
 from bot.jobs import Origin
 from bot.permissions import Action
@@ -63,7 +64,8 @@ async def make(interaction: Interaction, action: Action, origin: Origin, wish: W
     desk = Desk(
         services=services, asked=asked(interaction), action=action, origin=origin, model=model
     )
-    reply = await wishes.fulfil(desk, wish)
+    # Canvases are cut and encoded before the job is accepted, behind whatever else is encoded.
+    reply = await thinking(interaction, wishes.fulfil(desk, wish))
     if isinstance(reply, NewJob):
         await services.intake.accept(interaction, [reply])
     else:
