@@ -4,6 +4,8 @@ Everything another room may use is named here. Nothing here imports torch or dis
 outside this package imports sqlalchemy.
 """
 
+from typing import TYPE_CHECKING
+
 from storage.entries import (
     LONGEST_MACRO,
     LONGEST_NOTE,
@@ -52,7 +54,9 @@ from storage.records import (
     Picture,
     Recovered,
 )
-from storage.store import Store
+
+if TYPE_CHECKING:
+    from storage.store import Store
 
 __all__ = [
     "FINAL_STATES",
@@ -101,3 +105,12 @@ __all__ = [
     "new_job_id",
     "require_free",
 ]
+
+
+def __getattr__(name: str) -> object:
+    # SQLAlchemy takes a third of a second, and who asks whether a folder is free needs none of it.
+    if name == "Store":
+        from storage.store import Store
+
+        return Store
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

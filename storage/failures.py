@@ -9,11 +9,12 @@ from __future__ import annotations
 import errno
 import sqlite3
 from pathlib import Path
-from typing import Final
-
-from sqlalchemy.exc import DBAPIError
+from typing import TYPE_CHECKING, Final
 
 from storage.errors import StorageError, StoreBusy, StoreDamaged, StoreFull
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _BUSY: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
