@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bot import texts
+from bot import texts_trust
 from bot.config import Config, ModelConfig
 from bot.language import tr
 from bot.prompt import PromptError
@@ -80,7 +80,7 @@ def check_addons(text: str, config: Config, alias: str) -> None:
         try:
             refuse_changed(config, alias, "lora" if each.is_lora else "embedding", path)
         except ChangedAddonError as error:
-            message = texts.changed_words(error.kind, each.name)
+            message = texts_trust.changed_words(error.kind, each.name)
             # The word alone would name an embedding still.
             raise _refused(text, each, message, plain="") from error
 

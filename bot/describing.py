@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import discord
 
-from bot import texts, texts_ideas
+from bot import texts, texts_ideas, texts_trust
 from bot.answers import say
 from bot.cards import forgotten
 from bot.enclosed import EnclosedError, read_enclosed
@@ -103,7 +103,7 @@ async def _answer(
     except (EngineClosedError, EngineDeadError):
         await say(interaction, texts.restarting())
     except ChangedAddonError as error:
-        await say(interaction, texts.changed_file(error.kind, error.name))
+        await say(interaction, texts_trust.changed_file(error.kind, error.name))
     except CheckpointError as error:
         log.error("the describer of %s cannot be used: %s", alias, error)
         await say(interaction, texts.model_damaged(alias))

@@ -334,28 +334,6 @@ def model_damaged(alias: str) -> str:
     return tr("The files of the model {model} are damaged. Tell the admin.", model=code(alias, 40))
 
 
-def changed_file(kind: str, name: str) -> str:
-    """Say that a file of weights is not the one that was trusted, so that it is not loaded."""
-    return escape(changed_words(kind, name), 400)
-
-
-def changed_words(kind: str, name: str) -> str:
-    """Say the same in plain words, for what is escaped later."""
-    name = cut_utf16(name, 40)
-    match kind:
-        case "lora":
-            what = tr("The LoRA “{name}” is not the file that was trusted here.", name=name)
-        case "embedding":
-            what = tr("The embedding “{name}” is not the file that was trusted here.", name=name)
-        case "upscaler":
-            what = tr("The upscaler of this server is not the file that was trusted here.")
-        case "describer":
-            what = tr("What describes pictures is not the file that was trusted here.")
-        case _:
-            what = tr("The file “{name}” is not the one that was trusted here.", name=name)
-    return f"{what} {tr('It is not used until the admin, whose log says more, accepts it.')}"
-
-
 def poisoned() -> str:
     """Say that a job is given up because it stopped the bot again and again."""
     return tr(

@@ -13,7 +13,7 @@ from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Final
 
-from bot import jobs, texts, texts_discord
+from bot import jobs, texts, texts_discord, texts_trust
 from bot.brush import Brush, Running
 from bot.cards import under_failure, under_progress, under_running
 from bot.config import Config, DeliveryConfig
@@ -354,7 +354,7 @@ def _preview(step: Step, *, job: Job, params: Params, model: ModelInfo | None) -
 def sentence_of(error: Exception, job: Job) -> str:
     """Return what the requester reads about a failure."""
     if isinstance(error, ChangedAddonError):
-        return texts.changed_file(error.kind, error.name)
+        return texts_trust.changed_file(error.kind, error.name)
     return texts_discord.failure(code_of(error), job)
 
 

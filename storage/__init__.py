@@ -41,6 +41,7 @@ from storage.ids import JOB_ID_LENGTH, is_job_id, new_job_id
 from storage.opening import require_free
 from storage.records import (
     FINAL_STATES,
+    LARGEST_ID,
     MOST_IMAGES,
     NEXT_STATES,
     OPEN_STATES,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FINAL_STATES",
     "JOB_ID_LENGTH",
+    "LARGEST_ID",
     "LONGEST_MACRO",
     "LONGEST_NOTE",
     "LONGEST_REASON",

@@ -22,10 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import aftermath, moderation, people, queue, sent
 from storage.entries import Export, Forgotten, Scope, check_id
-from storage.records import FINAL_STATES, LARGEST_ID, OPEN_STATES, Job, JobState, Picture
+from storage.records import FINAL_STATES, LARGEST_ID, NOBODY, OPEN_STATES, Job, JobState, Picture
 from storage.retention import drop_files
 from storage.rows import read_job, read_picture, sealed, to_micros
-from storage.sent import NOBODY
 from storage.setting import drop
 from storage.tables import ban as ban_table
 from storage.tables import favourite as favourite_table

@@ -21,6 +21,8 @@ from typing import Any, Final, TypeGuard
 from storage.errors import InvalidJob
 
 LARGEST_ID: Final = 2**63 - 1
+# The id that no account has: of who asked for a job, reported a picture or shut somebody out.
+NOBODY: Final = 0
 MOST_IMAGES: Final = 36
 LARGEST_PHASH: Final = 2**64 - 1
 NO_DETAILS: Final = "{}"

@@ -21,14 +21,13 @@ from storage.changes import find
 from storage.database import Database
 from storage.entries import SentKind, SentMessage, check_id
 from storage.errors import UnknownJob
+from storage.records import NOBODY
 from storage.rows import to_micros, to_moment
 from storage.setting import drop
 from storage.tables import favourite as favourite_table
 from storage.tables import job as job_table
 from storage.tables import sent_message
 
-# The id that no account has: of who asked for a job, reported a picture or shut somebody out.
-NOBODY: Final = 0
 _SHOWING: Final = (SentKind.RESULT, SentKind.COPY, SentKind.SHOWN)
 
 

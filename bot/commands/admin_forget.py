@@ -18,10 +18,9 @@ from bot.cards import forgotten
 from bot.commands.forget_me import forget_person
 from bot.moderation import is_admin
 from bot.services import Interaction
+from storage import LARGEST_ID
 
 ACTION: Final = "forgetone"
-# Discord's ids are 63 bits wide.
-LARGEST_ID: Final = 2**63 - 1
 
 log = logging.getLogger(__name__)
 

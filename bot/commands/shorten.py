@@ -5,7 +5,7 @@ from typing import Any
 
 from discord import app_commands
 
-from bot import limits, roles, texts, texts_ideas
+from bot import limits, roles, texts, texts_ideas, texts_trust
 from bot.answers import say
 from bot.commands.choices import complete_models
 from bot.prompt import PromptError, parse
@@ -62,7 +62,7 @@ async def _answer(interaction: Interaction, alias: str, words: str, flags: str) 
         await say(interaction, texts.restarting())
         return
     except ChangedAddonError as error:
-        await say(interaction, texts.changed_file(error.kind, error.name))
+        await say(interaction, texts_trust.changed_file(error.kind, error.name))
         return
     except DiffusionError as error:
         log.warning("a prompt could not be looked into: %s", error)
