@@ -1,7 +1,8 @@
 """`easel check`: everything a start needs, looked at one by one without starting.
 
 Promises to report every fault it finds, not only the first, to name what the file would change of
-the settings last in force, and to change nothing but a database that is behind this version.
+the settings last in force, to do so also beside a bot that runs, and to change nothing but a
+database that is behind this version.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from bot.exits import Exit
 from bot.loading import describe_models, load_engine, read_config, read_token
 from bot.trusted_addons import look_over
 from diffusion import DiffusionError
-from storage import StorageError, Store
+from storage import StorageError, Store, StoreLocked, free_bytes, look_beside
 
 GIB = 2**30
 
@@ -107,18 +108,18 @@ async def _device(config: Config) -> str:
 
 
 async def _database(config: Config) -> str:
-    store = await Store.open(config.storage.folder)
+    folder = config.storage.folder
     try:
-        jobs = await store.check()
-        free = await store.free_bytes() / GIB
-    finally:
-        await store.close()
+        async with await Store.open(folder) as store:
+            jobs, how = await store.check(), "opens"
+    except StoreLocked as error:
+        # An edit of the configuration is looked at before the bot that runs takes it up.
+        jobs = await asyncio.to_thread(look_beside, folder)
+        how = f"is in use by a bot that runs (process {error.holder})"
+    free = await asyncio.to_thread(free_bytes, folder) / GIB
     if free < config.storage.min_free_gib:
         raise Exit(
-            f"{config.storage.folder} has {free:.1f} GiB free, below [storage] min_free_gib, which "
+            f"{folder} has {free:.1f} GiB free, below [storage] min_free_gib, which "
             f"is {config.storage.min_free_gib:g}: new jobs would be refused. Free some space."
         )
-    return (
-        f"{config.storage.folder} opens and is sound: {jobs} jobs with their seals intact, "
-        f"{free:.0f} GiB free"
-    )
+    return f"{folder} {how} and is sound: {jobs} jobs with their seals intact, {free:.0f} GiB free"

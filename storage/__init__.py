@@ -37,8 +37,9 @@ from storage.errors import (
     UnknownParent,
     UserQueueFull,
 )
+from storage.files import free_bytes
 from storage.ids import JOB_ID_LENGTH, is_job_id, new_job_id
-from storage.opening import require_free
+from storage.opening import look_beside, require_free
 from storage.records import (
     FINAL_STATES,
     LARGEST_ID,
@@ -103,7 +104,9 @@ __all__ = [
     "UnknownJob",
     "UnknownParent",
     "UserQueueFull",
+    "free_bytes",
     "is_job_id",
+    "look_beside",
     "new_job_id",
     "require_free",
 ]

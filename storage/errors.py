@@ -18,7 +18,11 @@ class StoreClosed(StorageError):  # noqa: N818
 
 
 class StoreLocked(StorageError):  # noqa: N818
-    """Another process already uses this folder."""
+    """Another process already uses this folder; `holder` is its id, or "unknown"."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class StoreBusy(StorageError):  # noqa: N818

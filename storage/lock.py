@@ -23,11 +23,13 @@ class InstanceLock:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            written = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip()
+            holder = written or "unknown"
             self.release()
             raise StoreLocked(
-                f"{path.parent} is in use by another Easel (process {holder or 'unknown'}). "
-                "Stop that one first, or give this one a folder of its own."
+                f"{path.parent} is in use by another Easel (process {holder}). "
+                "Stop that one first, or give this one a folder of its own.",
+                holder=holder,
             ) from None
         except BaseException:
             self.release()

@@ -1,5 +1,8 @@
 """`easel check`: every fault is found, not only the first, and nothing is changed."""
 
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -8,6 +11,9 @@ from bot.__main__ import app
 from bot.applied import keep_applied
 from bot.check import Finding, check
 from bot.config import load_config
+from storage import Store
+from storage.lock import InstanceLock
+from tests.test_storage_support import new_job
 from tests.tiny import tiny_folder
 
 # In the shape of a token, and nobody's.
@@ -65,6 +71,33 @@ async def test_a_database_that_is_none(tmp_path: Path) -> None:
     findings = await found(path)
     assert not findings["database"].good
     assert "damaged" in findings["database"].text
+
+
+async def test_a_bot_that_runs_is_no_fault_and_is_not_disturbed(tmp_path: Path) -> None:
+    path = settings(tmp_path)
+    async with await Store.open(tmp_path / "data") as store:
+        await store.enqueue(new_job(1))
+        findings = await found(path)
+        await store.enqueue(new_job(2))
+        assert (await store.counts()).waiting == 2
+    assert all(each.good for each in findings.values()), findings
+    assert f"a bot that runs (process {os.getpid()})" in findings["database"].text
+    assert "1 jobs" in findings["database"].text
+
+
+async def test_a_database_that_breaks_under_a_bot_that_runs(tmp_path: Path) -> None:
+    path = settings(tmp_path)
+    async with await Store.open(tmp_path / "data") as store:
+        await store.enqueue(new_job(1))
+    with closing(sqlite3.connect(tmp_path / "data" / "easel.db")) as strange, strange:
+        strange.execute("UPDATE job SET params = '{}'")
+    lock = InstanceLock(tmp_path / "data" / "easel.lock")
+    try:
+        findings = await found(path)
+    finally:
+        lock.release()
+    assert not findings["database"].good
+    assert "its checksum does not fit" in findings["database"].text
 
 
 async def test_too_little_space(tmp_path: Path) -> None:
