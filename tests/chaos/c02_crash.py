@@ -8,6 +8,7 @@ import asyncio
 import shutil
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.chaos.suite import Run, Suite
 
 POINTS = (*WORK, *START, *CANCEL, *DELETE, *BACKUP, *STOP)
 EACH, EACH_NIGHT = 5, 50
+# A life waits more than it works: for the gateway's hello, for steps, for a disk.
+LANES = 2
 # A life takes about a second; what takes so long hangs.
 LONGEST_LIFE = 30.0
 BACKUPS = Path("data", backups.FOLDER)
@@ -29,11 +32,18 @@ PREPARE = "tests.chaos.points:prepare"
 
 
 async def run(run: Run) -> None:
-    """Go through all points with as many deaths each as there is room for."""
-    async with Nursery() as nursery:
-        for index, point in enumerate(POINTS):
-            left = run.count - run.done
-            await _die_at(run, nursery, point, -(-left // (len(POINTS) - index)))
+    """Go through all points, the deaths dealt out evenly among them."""
+    each, more = divmod(run.count, len(POINTS))
+    dealt = [(point, each + (index < more)) for index, point in enumerate(POINTS)]
+    points = iter(dealt)
+
+    async def lane() -> None:
+        for point, times in points:
+            await _die_at(run, nursery, point, times)
+
+    async with Nursery() as nursery, asyncio.TaskGroup() as group:
+        for _ in range(LANES):
+            group.create_task(lane())
     run.figures["points"] = len(POINTS)
 
 
@@ -42,16 +52,16 @@ async def _die_at(run: Run, nursery: Nursery, point: str, times: int) -> None:
     numbers, died = count(1), 0
     while died < times:
         number = next(numbers)
-        folder = run.folder / "life"
+        folder = run.folder / point
         folder.mkdir()
         async with Playground(rate_limits=RateLimits(enabled=False)) as pg:
             end = await _life(nursery, pg, folder, f"{point}:{number}")
             run.must(end in (0, -signal.SIGKILL), f"at {point}:{number} the bot ended with {end}")
             if end == -signal.SIGKILL:
                 died += 1
-            before = len(run.failures)
-            await _finish(run, nursery, pg, folder, point if end else "")
-            run.failures[before:] = [f"{point}:{number}: {each}" for each in run.failures[before:]]
+            life = replace(run, folder=folder, failures=[])
+            await _finish(life, nursery, pg, folder, point if end else "")
+            run.failures += [f"{point}:{number}: {each}" for each in life.failures]
         shutil.rmtree(folder)
         if end == -signal.SIGKILL:
             run.passed()
