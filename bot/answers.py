@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 import discord
 
+from bot.acknowledging import respond, stop_thinking
 from bot.jobs import Asked
 from bot.permissions import Action, Actor, Verdict, judge
 from bot.services import Interaction, services_of
@@ -31,11 +32,13 @@ async def say(
     """Answer so that only the person who asked sees it."""
     given_view = discord.utils.MISSING if view is None else view
     given_embed = discord.utils.MISSING if embed is None else embed
-    done = interaction.response.is_done()
-    send = interaction.followup.send if done else interaction.response.send_message
+    await stop_thinking(interaction)
     try:
-        await send(
-            text,
+        await respond(
+            interaction,
+            interaction.response.send_message,
+            interaction.followup.send,
+            content=text,
             view=given_view,
             embed=given_embed,
             ephemeral=True,
@@ -46,6 +49,18 @@ async def say(
     # A session that was closed under a request raises a bare RuntimeError.
     except (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError) as error:
         log.info("an answer to interaction %d was lost: %s", interaction.id, error)
+
+
+async def rewrite(interaction: Interaction, text: str, view: "View | None") -> None:
+    """Put something else into the message that was pressed."""
+    await respond(
+        interaction,
+        interaction.response.edit_message,
+        interaction.edit_original_response,
+        content=text,
+        view=view,
+        allowed_mentions=discord.AllowedMentions.none(),
+    )
 
 
 def asked(interaction: Interaction) -> Asked:

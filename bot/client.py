@@ -15,6 +15,7 @@ import discord
 from discord import app_commands
 
 from bot import texts
+from bot.acknowledging import arrived
 from bot.answers import say
 from bot.buttons import Press
 from bot.commands.about import about
@@ -55,6 +56,7 @@ class Tree(app_commands.CommandTree["EaselClient"]):
 
     async def interaction_check(self, interaction: "Interaction", /) -> bool:
         """Let everybody in, and answer in their language."""
+        arrived(interaction)
         speak(str(interaction.locale))
         return True
 
@@ -121,6 +123,7 @@ class EaselClient(discord.Client):
 
     async def on_interaction(self, interaction: "Interaction") -> None:
         """Take the modals, whichever run of the bot showed them, and presses that nothing knows."""
+        arrived(interaction)
         speak(str(interaction.locale))
         data: Any = interaction.data
         modal = interaction.type is discord.InteractionType.modal_submit

@@ -14,7 +14,7 @@ import discord
 from discord import app_commands
 
 from bot import texts_help, texts_pictures
-from bot.answers import say
+from bot.answers import rewrite, say
 from bot.cards import forgotten
 from bot.escape import MESSAGE_LIMIT, code, utf16_length
 from bot.language import mark, tr
@@ -135,11 +135,7 @@ async def turn_help(interaction: Interaction, state: str) -> None:
     pages = all_pages(interaction)
     wanted = (data.get("values") or [state])[0]
     key = wanted if wanted in pages else FIRST
-    await interaction.response.edit_message(
-        content=pages[key][1],
-        view=_menu(pages, key),
-        allowed_mentions=discord.AllowedMentions.none(),
-    )
+    await rewrite(interaction, pages[key][1], _menu(pages, key))
 
 
 def all_pages(interaction: Interaction) -> dict[str, tuple[str, str]]:

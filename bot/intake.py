@@ -14,7 +14,7 @@ from functools import partial
 from typing import Final
 
 from bot import judged, limits, roles, texts, texts_community, texts_discord
-from bot.acknowledging import acknowledge, thinking
+from bot.acknowledging import acknowledge, arrived, stop_thinking, thinking
 from bot.answers import say
 from bot.cards import under_progress
 from bot.config import Config
@@ -64,38 +64,38 @@ class Intake:
         self._crash = crash
         self._notes: set[asyncio.Task[None]] = set()
 
-    async def accept(self, interaction: Interaction, news: Sequence[NewJob]) -> None:
-        """Take in all jobs of one interaction, or say in a sentence why none."""
-        arrived = time.monotonic()
-        settings = roles.settings_of(interaction, self._settings())
-        tells = await tells_words(self._store, interaction.user.id)
-        news = [dressed(new, interaction, settings, tells_words=tells) for new in news]
-        refusal = await self._refusal(interaction, news, settings)
-        if refusal is not None:
-            await say(interaction, refusal)
-            return
+    async def accept(self, interaction: Interaction, news: Sequence[NewJob]) -> bool:
+        """Take in all jobs of one interaction, or say in a sentence why none.
+
+        False where they were taken in before: then nothing was said.
+        """
         try:
-            accepted = await thinking(interaction, self._enqueue(news, settings))
+            accepted = await thinking(interaction, self._take_in(interaction, news))
         except StorageError as error:
             log.warning("a job of %d was not accepted: %s", interaction.user.id, error)
             await say(interaction, texts_discord.not_accepted(error))
-            return
+            return True
+        if isinstance(accepted, str):
+            await say(interaction, accepted)
+            return True
         self._crash("accepted")
         fresh = [each.job for each in accepted if each.created]
         if not fresh:
             log.info("interaction %d came twice", interaction.id)
-            return
+            await stop_thinking(interaction)
+            return False
         for job in fresh:
             self._reserve(job)
         try:
             await self._answer(interaction, fresh[0])
-            self._metrics.acknowledged.observe(time.monotonic() - arrived)
+            self._metrics.acknowledged.observe(time.monotonic() - arrived(interaction))
             self._crash("acknowledged")
         finally:
             for job in fresh:
                 self.put(job)
         for job in fresh[1:]:
             await self._announce(job)
+        return True
 
     def put(self, job: Job) -> None:
         """Let a queued job wait for its turn; one that needs no device has it at once."""
@@ -130,6 +130,16 @@ class Intake:
             most_running=settings.queue.max_running_user,
             work=work,
         )
+
+    async def _take_in(
+        self, interaction: Interaction, news: Sequence[NewJob]
+    ) -> tuple[Enqueued, ...] | str:
+        """Put all jobs into the table, or return the sentence that refuses them."""
+        settings = roles.settings_of(interaction, self._settings())
+        tells = await tells_words(self._store, interaction.user.id)
+        news = [dressed(new, interaction, settings, tells_words=tells) for new in news]
+        refusal = await self._refusal(interaction, news, settings)
+        return refusal or await self._enqueue(news, settings)
 
     async def _refusal(
         self, interaction: Interaction, news: Sequence[NewJob], settings: Config

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import discord
 
 from bot import intake, limits, roles, texts, texts_prompting
-from bot.answers import say
+from bot.acknowledging import Answer, thinking
+from bot.answers import rewrite, say
 from bot.cards import forgotten
 from bot.estimates import work_of
 from bot.language import tr
@@ -66,16 +67,13 @@ async def run_fixed(interaction: Interaction, key: str) -> None:
 async def run_permutation(interaction: Interaction, note_id: str) -> None:
     """Go or No: start the jobs that were asked about, once, or say that none were started."""
     if note_id == NOTHING:
-        await interaction.response.edit_message(
-            content=texts_prompting.nothing_started(), view=None
-        )
+        await rewrite(interaction, texts_prompting.nothing_started(), None)
         return
     typed = await _noted(interaction, PERMUTATION, note_id)
     if typed is None:
         await say(interaction, texts_prompting.question_gone())
         return
-    await _run(interaction, typed, is_sure=True)
-    if not interaction.response.is_done():
+    if not await _run(interaction, typed, is_sure=True):
         await say(interaction, texts_prompting.already_started())
 
 
@@ -115,25 +113,26 @@ def _values(part: object) -> Iterator[str]:
             yield from _values(each)
 
 
-async def _run(interaction: Interaction, typed: Typed, *, is_sure: bool = False) -> None:
+async def _run(interaction: Interaction, typed: Typed, *, is_sure: bool = False) -> bool:
+    """Answer a prompt; False where its jobs were taken in before and nothing was said."""
     try:
-        plan = await read_plan(interaction, typed)
+        plan = await thinking(interaction, read_plan(interaction, typed))
     except PromptError as error:
         await _explain(interaction, error, typed)
-        return
+        return True
     if isinstance(plan, limits.Refusal):
         await say(interaction, plan.text)
-        return
+        return True
     if plan.is_several and not is_sure:
         await _ask(interaction, plan, typed)
-        return
+        return True
     try:
-        news = await news_of(interaction, plan, typed)
+        news = await thinking(interaction, news_of(interaction, plan, typed))
     except StorageError as error:
         log.info("the picture of a prompt of %d is gone: %s", interaction.user.id, error)
         await say(interaction, texts_prompting.picture_gone())
-        return
-    await services_of(interaction).intake.accept(interaction, news)
+        return True
+    return await services_of(interaction).intake.accept(interaction, news)
 
 
 async def _ask(interaction: Interaction, plan: Plan, typed: Typed) -> None:
@@ -146,7 +145,8 @@ async def _ask(interaction: Interaction, plan: Plan, typed: Typed) -> None:
         await say(interaction, refusal.text)
         return
     once = replace(typed, interaction_id=interaction.id)
-    note_id = await services.store.people.note(PERMUTATION, interaction.user.id, once.to_json())
+    noting = services.store.people.note(PERMUTATION, interaction.user.id, once.to_json())
+    note_id = await thinking(interaction, noting, Answer.EPHEMERAL)
     question = texts_prompting.permutation_asked(
         [run.text for run in plan.runs], jobs=len(plan.runs), eta=_cost(interaction, news)
     )
@@ -203,7 +203,8 @@ async def _fix_button(
 ) -> "discord.ui.Button[View]":
     try:
         store = services_of(interaction).store
-        key = await store.people.note(MENDED, interaction.user.id, mended.to_json())
+        noting = store.people.note(MENDED, interaction.user.id, mended.to_json())
+        key = await thinking(interaction, noting, Answer.EPHEMERAL)
     except StorageError as error:
         # The button then reads the message that it stands under.
         log.warning("a mended prompt could not be kept: %s", error)

@@ -12,7 +12,8 @@ from typing import Any, Final
 import discord
 
 from bot import texts_people
-from bot.answers import say
+from bot.acknowledging import Answer, thinking
+from bot.answers import rewrite, say
 from bot.cards import forgotten
 from bot.preferences import (
     PERSONAL,
@@ -95,14 +96,14 @@ async def answer_setting(interaction: Interaction, state: str) -> None:
     if str(chosen[0]).startswith(MORE):
         page = _number(str(chosen[0]).removeprefix(MORE))
     elif name == "reset":
-        await _reset(interaction, whose)
-    elif name != "tab" and not await _store(interaction, whose, name, str(chosen[0])):
-        await say(interaction, texts_people.not_a_setting())
-        return
+        await thinking(interaction, _reset(interaction, whose), Answer.EDIT)
+    elif name != "tab":
+        storing = _store(interaction, whose, name, str(chosen[0]))
+        if not await thinking(interaction, storing, Answer.EDIT):
+            await say(interaction, texts_people.not_a_setting())
+            return
     text, view = await panel(interaction, whose, page=page)
-    await interaction.response.edit_message(
-        content=text, view=view, allowed_mentions=discord.AllowedMentions.none()
-    )
+    await rewrite(interaction, text, view)
 
 
 async def _reset(interaction: Interaction, whose: Origin) -> None:

@@ -5,6 +5,7 @@ a text cannot be read or stands for several prompts.
 """
 
 from bot import limits, texts, texts_ideas
+from bot.acknowledging import thinking
 from bot.answers import say
 from bot.prompt import PromptError
 from bot.reading import Typed, read_plan
@@ -15,7 +16,7 @@ from bot.services import Interaction
 async def single_run(interaction: Interaction, text: str, model: str | None = None) -> Run | None:
     """Return the one run that a text asks for; None when its fault was answered."""
     try:
-        plan = await read_plan(interaction, Typed(text=text, model=model))
+        plan = await thinking(interaction, read_plan(interaction, Typed(text=text, model=model)))
     except PromptError as error:
         await say(interaction, texts.prompt_error(error))
         return None

@@ -1,15 +1,13 @@
 """The main job while network, Discord or a moderator gets in its way: still exactly one post."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bot import canvases
-from bot.playground import Fault, InteractionState, MessageRecord, Permission
+from bot.playground import Fault, MessageRecord, Permission
 from storage import JobState, StoreFull
 from tests.bot_room import Room, job_id, job_of, open_room, results
 
@@ -128,72 +126,6 @@ async def test_a_gateway_that_refuses_at_first_is_tried_again(room: Room) -> Non
     room.pg.faults.refuse_connects(2)
     async with room.bot():
         await room.grid()
-
-
-async def test_a_store_that_is_held_up_lets_people_see_that_the_bot_thinks(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.acknowledging.THINK_SECONDS", 0.05)
-    async with room.bot() as app:
-        enqueue, free = app.services.store.enqueue_all, asyncio.Event()
-
-        async def held(*args: Any, **more: Any) -> Any:  # noqa: ANN401 - what the store takes
-            await free.wait()
-            return await enqueue(*args, **more)
-
-        monkeypatch.setattr(app.services.store, "enqueue_all", held)
-        ix = await room.imagine()
-        assert room.answer(ix).loading
-        assert not room.engine.submitted, "what is not on disk yet is not painted"
-        free.set()
-        grid = await room.result_of(ix)
-        assert any("waiting, position 1" in each.data["content"] for each in grid.versions)
-        assert not grid.loading
-        assert len(results(room.pg.ledger)) == 1
-        assert len(grid.custom_ids) > 8
-
-
-async def test_a_canvas_that_waits_for_the_processor_lets_people_see_that_the_bot_thinks(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.acknowledging.THINK_SECONDS", 0.05)
-    free, zoomed = threading.Event(), canvases.zoomed
-
-    def held(*args: Any) -> Any:  # noqa: ANN401 - what the canvas is made of
-        assert free.wait(20)
-        return zoomed(*args)
-
-    monkeypatch.setattr(canvases, "zoomed", held)
-    async with room.bot():
-        single = await room.result_of(await room.press("alice", await room.grid(), "upscale"))
-        ix = await room.press("alice", single, "zoom2")
-        assert ix.state is InteractionState.ACKNOWLEDGED
-        assert room.answer(ix).loading
-        free.set()
-        wide = await room.result_of(ix)
-        assert "zoomed out 2×" in wide.content
-        assert len(results(room.pg.ledger)) == 3
-
-
-async def test_a_refusal_after_thinking_is_read_too(
-    room: Room, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bot.acknowledging.THINK_SECONDS", 0.05)
-    async with room.bot() as app:
-
-        async def fail(*_: object, **__: object) -> None:
-            await room.pg.wait(lambda ledger: any(m.loading for m in ledger.messages.values()))
-            raise StoreFull("the disk is full")
-
-        monkeypatch.setattr(app.services.store, "enqueue_all", fail)
-        ix = await room.imagine()
-        await room.find(
-            lambda ledger: next(
-                (m for m in ledger.messages.values() if "disk" in m.content and not m.loading), None
-            )
-        )
-        assert ix.state is InteractionState.ACKNOWLEDGED
-        assert not room.engine.submitted
 
 
 async def test_a_message_that_could_not_be_noted_is_noted_when_the_disk_has_room(

@@ -131,6 +131,17 @@ async def test_the_first_followup_fills_what_is_loading(rest: Rest) -> None:
     assert second.body["attachments"][0]["filename"] == "a.png"
 
 
+async def test_after_its_thinking_was_taken_back_a_followup_has_eyes_of_its_own(rest: Rest) -> None:
+    ix = await rest.pg.slash("alice", "paint")
+    await answer(rest, ix, {"type": 5})
+    loading = rest.pg.ledger.messages[ix.message_id or 0]
+    assert (await rest("DELETE", hook(rest, ix, "/messages/@original"))).status == 204
+    own = await rest("POST", hook(rest, ix), {"content": "for you", "flags": 64})
+    record = rest.pg.ledger.messages[int(own.body["id"])]
+    assert record is not loading
+    assert record.ephemeral
+
+
 async def test_ephemeral_messages_exist_only_behind_the_token(rest: Rest) -> None:
     ix = await rest.pg.slash("alice", "paint")
     await answer(rest, ix, {"type": 4, "data": {"content": "x", "flags": 64}})

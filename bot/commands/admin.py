@@ -15,6 +15,7 @@ import discord
 from discord import app_commands
 
 from bot import texts_community, texts_discord
+from bot.acknowledging import Answer, thinking
 from bot.answers import say
 from bot.commands.admin_forget import admin_forget
 from bot.commands.choices import matching
@@ -90,7 +91,7 @@ def _halting(name: str, halt: Halt | None) -> app_commands.Command[Any, ..., Non
         if reach is None:
             return
         halts = services_of(interaction).halts
-        await halts.set(reach.guild_id, halt)
+        await thinking(interaction, halts.set(reach.guild_id, halt), Answer.EPHEMERAL)
         told = texts_community.halted(halt, everywhere=reach.guild_id is None)
         left = halts.of(reach.guild_id)
         if halt is None and left is not None:
@@ -149,8 +150,8 @@ def _ban() -> app_commands.Command[Any, ..., None]:
     ) -> None:
         reach = await allowed(interaction)
         if reach is not None:
-            told = await set_ban(interaction, reach, user.id, time=time, reason=reason or "")
-            await say(interaction, told)
+            banning = set_ban(interaction, reach, user.id, time=time, reason=reason or "")
+            await say(interaction, await thinking(interaction, banning, Answer.EPHEMERAL))
 
     @run.autocomplete("time")
     async def complete(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -174,7 +175,9 @@ def _quota() -> app_commands.Command[Any, ..., None]:
         if wanted is not None and not 0 <= wanted <= MOST_SECONDS:
             await say(interaction, texts_community.not_seconds(seconds))
             return
-        await services_of(interaction).store.community.set_quota(reach.guild_id, user.id, wanted)
+        community = services_of(interaction).store.community
+        setting = community.set_quota(reach.guild_id, user.id, wanted)
+        await thinking(interaction, setting, Answer.EPHEMERAL)
         await say(interaction, texts_community.quota_set(user.id, wanted))
 
     @run.autocomplete("seconds")

@@ -8,6 +8,7 @@ import discord
 from discord import app_commands
 
 from bot import jobs, texts_ideas
+from bot.acknowledging import thinking
 from bot.answers import asked, say
 from bot.enclosed import EnclosedError
 from bot.image_prompt import keep_upload, shaped
@@ -75,11 +76,14 @@ async def _kept(
 ) -> list[str] | None:
     """Keep the pictures in the mixture's shape; None when a fault was answered."""
     store = services_of(interaction).store
-    try:
-        # At once: the answer is due within three seconds.
+
+    async def keep() -> list[str]:
         whole = await asyncio.gather(*(keep_upload(each, store) for each in pictures))
         fitted = [shaped(store, each, params.width, params.height) for each in whole]
         return await asyncio.gather(*fitted)
+
+    try:
+        return await thinking(interaction, keep())
     except EnclosedError as error:
         await say(interaction, str(error))
     except PictureError as error:

@@ -6,6 +6,7 @@ import discord
 from discord import app_commands
 
 from bot import texts, texts_ideas, texts_prompting
+from bot.acknowledging import thinking
 from bot.answers import say
 from bot.commands.choices import matching
 from bot.enclosed import EnclosedError
@@ -35,7 +36,8 @@ def imagine() -> app_commands.Command[Any, ..., None]:
         kept = None
         if image is not None:
             try:
-                kept = await keep_upload(image, services_of(interaction).store)
+                keeping = keep_upload(image, services_of(interaction).store)
+                kept = await thinking(interaction, keeping)
             except EnclosedError as error:
                 await say(interaction, str(error))
                 return

@@ -5,6 +5,7 @@ from typing import Any, Final
 from discord import app_commands
 
 from bot import texts_people
+from bot.acknowledging import Answer, thinking
 from bot.answers import say
 from bot.commands.choices import matching
 from bot.commands.flag_choices import complete_flags
@@ -46,7 +47,8 @@ def _suffix() -> app_commands.Command[Any, ..., None]:
             except ShortcutError as error:
                 await say(interaction, str(error))
                 return
-        await store.people.set_preference(Scope.USER, user_id, Name.SUFFIX, kept)
+        keeping = store.people.set_preference(Scope.USER, user_id, Name.SUFFIX, kept)
+        await thinking(interaction, keeping, Answer.EPHEMERAL)
         await say(interaction, texts_people.suffix_kept(kept))
 
     return run
@@ -60,7 +62,8 @@ def _set() -> app_commands.Command[Any, ..., None]:
         name: app_commands.Range[str, 1, 100],
         value: app_commands.Range[str, 1, LONGEST] | None = None,
     ) -> None:
-        await say(interaction, await _keep(interaction, name, value))
+        keeping = _keep(interaction, name, value)
+        await say(interaction, await thinking(interaction, keeping, Answer.EPHEMERAL))
 
     @run.autocomplete("name")
     async def complete(interaction: Interaction, current: str) -> list[app_commands.Choice[str]]:
@@ -118,7 +121,9 @@ def _toggle(command: str, name: Name) -> app_commands.Command[Any, ..., None]:
         after: object = not now
         if name is Name.VARIATION:
             after = "subtle" if now == "strong" else "strong"
-        await services.store.people.set_preference(Scope.USER, interaction.user.id, name, after)
+        people, user_id = services.store.people, interaction.user.id
+        keeping = people.set_preference(Scope.USER, user_id, name, after)
+        await thinking(interaction, keeping, Answer.EPHEMERAL)
         await say(interaction, texts_people.switched(name, after))
 
     return run

@@ -8,7 +8,8 @@ import discord
 from discord import app_commands
 
 from bot import texts_people
-from bot.answers import say
+from bot.acknowledging import Answer, thinking
+from bot.answers import rewrite, say
 from bot.cards import forgotten
 from bot.ideas import MAX_SEED, NOTHING, think, vocabulary_of
 from bot.preferences import Name, preferred
@@ -34,7 +35,8 @@ def random_command() -> app_commands.Command[Any, ..., None]:
     ) -> None:
         # 0 is a seed.
         drawn = secrets.randbits(32) if seed is None else seed
-        text, view = await _idea(interaction, drawn)
+        idea = _idea(interaction, drawn)
+        text, view = await thinking(interaction, idea, Answer.EPHEMERAL)
         await say(interaction, text, view=view)
 
     return run
@@ -42,10 +44,9 @@ def random_command() -> app_commands.Command[Any, ..., None]:
 
 async def think_again(interaction: Interaction, state: str) -> None:
     """Another one: think of another prompt, in the same message."""
-    text, view = await _idea(interaction, secrets.randbits(32))
-    await interaction.response.edit_message(
-        content=text, view=view, allowed_mentions=discord.AllowedMentions.none()
-    )
+    idea = _idea(interaction, secrets.randbits(32))
+    text, view = await thinking(interaction, idea, Answer.EDIT)
+    await rewrite(interaction, text, view)
 
 
 async def paint_idea(interaction: Interaction, state: str) -> None:

@@ -110,7 +110,8 @@ class Interactions:
         """Post another message; the first after a deferral fills the one that is loading."""
         interaction = self.by_token(token)
         original = self._world.ledger.messages.get(interaction.message_id or 0)
-        if interaction.response_type == DEFERRED and original is not None and original.loading:
+        waits = original is not None and original.loading and original.deleted_at is None
+        if interaction.response_type == DEFERRED and original is not None and waits:
             await self._messages.edit(original, payload, files)
             self._note(interaction, "original filled by followup")
             return original

@@ -7,6 +7,7 @@ ours and shows this job, and that looking and liking are seen by the presser alo
 import logging
 
 from bot import sent, texts, texts_discord, texts_pictures
+from bot.acknowledging import Answer, thinking
 from bot.answers import say
 from bot.cards import info_embed, under_question
 from bot.language import speaking, tr
@@ -30,7 +31,8 @@ async def info(interaction: Interaction, job: Job, index: int) -> None:
     command = f"/imagine prompt:{params.prompt}"
     if model is not None:
         command = f"/imagine prompt:{to_text(params, model, services.settings())}"
-    tokens = await _tokens(services, params)
+    # The first count loads the model's vocabulary.
+    tokens = await thinking(interaction, _tokens(services, params), Answer.EPHEMERAL)
     fields = texts.info_card(texts_discord.card(job, params, model, command, tokens))
     children = [
         each for each in await services.store.children(job.id) if may_see(interaction, each)
@@ -95,11 +97,17 @@ async def favourite(interaction: Interaction, job: Job, index: int) -> None:
     if not any(each.index == index for each in await store.pictures(job.id)):
         await say(interaction, texts_pictures.not_kept(index))
         return
-    if await store.people.favourite(interaction.user.id, job.id, index, True):
-        await say(interaction, texts_pictures.favourite_on())
-        return
-    await store.people.favourite(interaction.user.id, job.id, index, False)
-    await say(interaction, texts_pictures.favourite_off())
+
+    async def turn() -> bool:
+        favourite, user_id = store.people.favourite, interaction.user.id
+        is_new = await favourite(user_id, job.id, index, True)
+        if not is_new:
+            await favourite(user_id, job.id, index, False)
+        return is_new
+
+    is_new = await thinking(interaction, turn(), Answer.EPHEMERAL)
+    told = texts_pictures.favourite_on() if is_new else texts_pictures.favourite_off()
+    await say(interaction, told)
 
 
 async def delete(interaction: Interaction, job: Job, index: int) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import discord
 
 from bot import jobs, limits, reading, texts, texts_discord, texts_pictures, wishes
+from bot.acknowledging import thinking
 from bot.answers import say
 from bot.enclosed import EnclosedError, read_enclosed
 from bot.jobs import Draft
@@ -72,7 +73,7 @@ async def _answer(interaction: Interaction, typed: Typed) -> None:
         return
     try:
         source = origin.sha256 or Params.from_json(job.params).init_image or ""
-        wish = await _wish(interaction, job, typed, source)
+        wish = await thinking(interaction, _wish(interaction, job, typed, source))
     except RefusedError as refusal:
         await say(interaction, str(refusal))
     except EnclosedError as error:
