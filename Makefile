@@ -17,8 +17,8 @@ demo: $(VENV)/.product ## Install, then start the loopback Discord, the bot and 
 test: $(VENV)/.development chromium ## Install, then run the default test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-slow: $(VENV)/.development chromium ## The tests that take minutes
-	$(BIN)/python -m pytest -m slow
+test-slow: $(VENV)/.development chromium ## The tests that take long, and the rest of the families that `make test` draws from
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 search: $(VENV)/.development chromium ## The default suite in another order with other made-up examples, to find what is still hidden
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --randomly-seed=default --hypothesis-profile=search

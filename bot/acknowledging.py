@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import aiohttp
 import discord
 
+from bot.arrivals import arrived
 from bot.services import Interaction
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ if TYPE_CHECKING:
 ANSWER_SECONDS: Final = 4.0
 # So long after it came people see that the bot thinks, and the answer may take its time.
 THINK_SECONDS: Final = 1.5
-# What is noted in an interaction: when it came; that everybody sees that the bot thinks; and that
-# this was told, but not whether it was heard.
-_ARRIVED: Final = "arrived"
+# What is noted in an interaction: that everybody sees that the bot thinks; and that this was told,
+# but not whether it was heard.
 _THINKING: Final = "thinking"
 _PERHAPS: Final = "perhaps thinking"
 _LOST: Final = (discord.HTTPException, aiohttp.ClientError, OSError, RuntimeError)
@@ -42,12 +42,6 @@ class Answer(Enum):
     MESSAGE = "a message that everybody sees"
     EPHEMERAL = "a message that the asker alone sees"
     EDIT = "an edit of the message that was pressed"
-
-
-def arrived(interaction: Interaction) -> float:
-    """Return when an interaction came, in monotonic seconds: when this was first asked of it."""
-    moment: float = interaction.extras.setdefault(_ARRIVED, time.monotonic())
-    return moment
 
 
 async def thinking(

@@ -24,7 +24,6 @@ from bot import (
     texts_pictures,
     wishes,
 )
-from bot.acknowledging import arrived
 from bot.answers import say
 from bot.history_pages import turn_page
 from bot.language import speak
@@ -60,7 +59,8 @@ class Press(
 
     async def callback(self, interaction: Interaction) -> None:
         """Answer the press, in the presser's language."""
-        arrived(interaction)
+        if not services_of(interaction).arrivals.is_first(interaction):
+            return
         speak(str(interaction.locale))
         try:
             await answer_press(interaction, self.custom_id)

@@ -15,7 +15,6 @@ import discord
 from discord import app_commands
 
 from bot import texts
-from bot.acknowledging import arrived
 from bot.answers import say
 from bot.buttons import Press
 from bot.commands.about import about
@@ -55,10 +54,9 @@ class Tree(app_commands.CommandTree["EaselClient"]):
     """The commands; an error in one of them is answered and logged."""
 
     async def interaction_check(self, interaction: "Interaction", /) -> bool:
-        """Let everybody in, and answer in their language."""
-        arrived(interaction)
+        """Let everybody in, once, and answer in their language."""
         speak(str(interaction.locale))
-        return True
+        return self.client.services.arrivals.is_first(interaction)
 
     async def on_error(
         self, interaction: "Interaction", error: app_commands.AppCommandError, /
@@ -123,7 +121,8 @@ class EaselClient(discord.Client):
 
     async def on_interaction(self, interaction: "Interaction") -> None:
         """Take the modals, whichever run of the bot showed them, and presses that nothing knows."""
-        arrived(interaction)
+        if not self.services.arrivals.is_first(interaction):
+            return
         speak(str(interaction.locale))
         data: Any = interaction.data
         modal = interaction.type is discord.InteractionType.modal_submit

@@ -14,8 +14,9 @@ from functools import partial
 from typing import Final
 
 from bot import judged, limits, roles, texts, texts_community, texts_discord
-from bot.acknowledging import acknowledge, arrived, stop_thinking, thinking
+from bot.acknowledging import acknowledge, stop_thinking, thinking
 from bot.answers import say
+from bot.arrivals import arrived
 from bot.cards import under_progress
 from bot.config import Config
 from bot.estimates import work_of
@@ -81,7 +82,7 @@ class Intake:
         self._crash("accepted")
         fresh = [each.job for each in accepted if each.created]
         if not fresh:
-            log.info("interaction %d came twice", interaction.id)
+            log.info("interaction %d came to an earlier run, too", interaction.id)
             await stop_thinking(interaction)
             return False
         for job in fresh:

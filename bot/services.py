@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import discord
 
+from bot.arrivals import Arrivals
 from bot.config import Config
 from bot.engine_port import EnginePort
 from bot.halts import Halts
@@ -49,7 +50,8 @@ class Services:
     repainting: asyncio.Lock = field(default_factory=asyncio.Lock)
     started: float = field(default_factory=time.monotonic)
     remover: Remover = field(init=False)
-    # Which presses came twice.
+    # Which interactions Discord sent twice, and which presses were made twice.
+    arrivals: Arrivals = field(default_factory=Arrivals)
     repeated: Repeated = field(default_factory=Repeated)
 
     def __post_init__(self) -> None:

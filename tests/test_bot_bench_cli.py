@@ -56,6 +56,7 @@ def test_solo(tmp_path: Path) -> None:
     assert found["machine"] in page and found["date"] in page
 
 
+@pytest.mark.slow
 def test_load() -> None:
     arguments = ("--rate", "0.7", "--seconds", "0.5", "--shrink", "30")
     found = measured("load", *TINY, *arguments)
@@ -82,6 +83,7 @@ def test_rows() -> None:
     assert figures["row time in a batch of 4"] > 0
 
 
+@pytest.mark.slow
 def test_tick() -> None:
     found = measured("tick", *TINY, "--steps", "5")
     figures = medians(found)
@@ -93,6 +95,7 @@ def test_tick() -> None:
     assert found["facts"]["steps"] == 5
 
 
+@pytest.mark.slow
 def test_switch() -> None:
     found = measured("switch", *TINY)
     figures, facts = medians(found), found["facts"]

@@ -136,6 +136,7 @@ async def paint_all(room: Room) -> list[float]:
     return sorted(done.values())
 
 
+@pytest.mark.slow
 async def test_previews_do_not_delay_the_results_of_twenty_jobs_in_one_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """`kill -9` at every named point of a job, and a restart: nothing lost, nothing posted twice.
 
-The bot is a process of its own with the real command line; the playground lives in the test.
+The bot is a process of its own with the real command line; the playground lives in the test. All
+but one are born in a nursery, which has imported everything once.
 """
 
 import asyncio
@@ -11,12 +12,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from bot.playground import MessageRecord, Playground, PlayInteraction, RateLimits
 from diffusion import Params
 from storage import JobState
 from tests.bot_desk import met, pings, results
-from tests.chaos.bots import bot, jobs_of, start, stopped
+from tests.chaos.bots import Nursery, bot, jobs_of, start, stopped
 from tests.fakes import colour
 from tests.pixels import tile_colours
 
@@ -34,7 +36,16 @@ MORE_POINTS = [
 ]
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def nursery() -> AsyncIterator[Nursery]:
+    async with Nursery() as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def pg() -> AsyncIterator[Playground]:
     async with Playground(rate_limits=RateLimits(enabled=False)) as playground:
         yield playground
@@ -58,11 +69,11 @@ async def check_picture(pg: Playground, message: MessageRecord, seed: int) -> No
 @pytest.mark.parametrize(
     "point", POINTS + [pytest.param(point, marks=pytest.mark.slow) for point in MORE_POINTS]
 )
-async def test_killed_at(point: str, pg: Playground, tmp_path: Path) -> None:
-    async with bot(pg, tmp_path, crash=point) as process:
+async def test_killed_at(point: str, pg: Playground, nursery: Nursery, tmp_path: Path) -> None:
+    async with nursery.bot(pg, tmp_path, crash=point) as process:
         await imagine(pg, seed=41)
         assert await process.wait() == -signal.SIGKILL
-    async with bot(pg, tmp_path) as process:
+    async with nursery.bot(pg, tmp_path) as process:
         await pg.wait(lambda _: grids(pg), timeout=15)
         # A second job shows that the bot goes on, and that nothing else comes after the first.
         await imagine(pg, seed=90)
@@ -79,13 +90,15 @@ async def test_killed_at(point: str, pg: Playground, tmp_path: Path) -> None:
     assert {job.post_message_id for job in jobs} == {first.id, second.id}
 
 
-async def test_killed_from_outside_while_it_paints(pg: Playground, tmp_path: Path) -> None:
-    async with bot(pg, tmp_path, hold=3) as process:
+async def test_killed_from_outside_while_it_paints(
+    pg: Playground, nursery: Nursery, tmp_path: Path
+) -> None:
+    async with nursery.bot(pg, tmp_path, hold=3) as process:
         asked = await imagine(pg, seed=41)
         await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
         process.kill()
         assert await process.wait() == -signal.SIGKILL
-    async with bot(pg, tmp_path) as process:
+    async with nursery.bot(pg, tmp_path) as process:
         await pg.wait(lambda _: grids(pg) and pings(pg, pg.people["alice"].id), timeout=15)
         await stopped(process)
     (message,) = grids(pg)
@@ -102,13 +115,15 @@ def shows_percent(pg: Playground, asked: PlayInteraction) -> bool:
 
 
 @pytest.mark.slow
-async def test_killed_again_and_again_with_many_jobs(pg: Playground, tmp_path: Path) -> None:
+async def test_killed_again_and_again_with_many_jobs(
+    pg: Playground, nursery: Nursery, tmp_path: Path
+) -> None:
     """Four kills at drawn moments, nine jobs of three people: each posted exactly once."""
     draw = random.Random(20260801)  # noqa: S311 - moments of a test, not secrets
     seeds = iter(range(1000, 10_000, 100))
     for _ in range(4):
         point = draw.choice([*POINTS, *MORE_POINTS]).split(":")[0]
-        async with bot(pg, tmp_path, crash=f"{point}:{draw.randint(1, 6)}") as process:
+        async with nursery.bot(pg, tmp_path, crash=f"{point}:{draw.randint(1, 6)}") as process:
             for who in ("alice", "bob", "carol"):
                 prompt = f"a fox --seed {next(seeds)} --steps 4"
                 await pg.slash(who, "imagine", {"prompt": prompt})
@@ -116,7 +131,7 @@ async def test_killed_again_and_again_with_many_jobs(pg: Playground, tmp_path: P
                 await asyncio.wait_for(process.wait(), 3)
     accepted = await jobs_of(tmp_path)
     assert len(accepted) >= 6
-    async with bot(pg, tmp_path) as process:
+    async with nursery.bot(pg, tmp_path) as process:
         await pg.wait(lambda _: len(grids(pg)) >= len(accepted), timeout=20)
         await stopped(process)
     for job in await jobs_of(tmp_path):
@@ -127,8 +142,10 @@ async def test_killed_again_and_again_with_many_jobs(pg: Playground, tmp_path: P
     assert len(grids(pg)) == len(accepted)
 
 
-async def test_asked_to_stop_it_hands_the_job_back(pg: Playground, tmp_path: Path) -> None:
-    async with bot(pg, tmp_path, hold=3) as process:
+async def test_asked_to_stop_it_hands_the_job_back(
+    pg: Playground, nursery: Nursery, tmp_path: Path
+) -> None:
+    async with nursery.bot(pg, tmp_path, hold=3) as process:
         asked = await imagine(pg, seed=41)
         await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
         await stopped(process)
@@ -136,7 +153,7 @@ async def test_asked_to_stop_it_hands_the_job_back(pg: Playground, tmp_path: Pat
     assert "restarting" in record.content
     (waiting,) = await jobs_of(tmp_path)
     assert (waiting.state, waiting.crashes) == (JobState.QUEUED, 0)
-    async with bot(pg, tmp_path) as process:
+    async with nursery.bot(pg, tmp_path) as process:
         await pg.wait(lambda _: grids(pg), timeout=15)
         await stopped(process)
     (message,) = grids(pg)
@@ -146,8 +163,10 @@ async def test_asked_to_stop_it_hands_the_job_back(pg: Playground, tmp_path: Pat
     assert (done.state, done.crashes) == (JobState.POSTED, 0)
 
 
-async def test_the_second_signal_ends_at_once(pg: Playground, tmp_path: Path) -> None:
-    async with bot(pg, tmp_path, hold=3) as process:
+async def test_the_second_signal_ends_at_once(
+    pg: Playground, nursery: Nursery, tmp_path: Path
+) -> None:
+    async with nursery.bot(pg, tmp_path, hold=3) as process:
         asked = await imagine(pg, seed=41)
         await pg.wait(lambda _: shows_percent(pg, asked), timeout=10)
         # The graceful stop tells the requester; without an answer it would wait.

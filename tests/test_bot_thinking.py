@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from bot import canvases, image_prompt
-from bot.acknowledging import THINK_SECONDS, Answer, arrived, thinking
+from bot.acknowledging import THINK_SECONDS, Answer, thinking
 from bot.app import App
+from bot.arrivals import Arrivals, arrived
 from bot.enclosed import EnclosedError, read_enclosed
 from bot.playground import InteractionState, MessageRecord, PlayInteraction
 from storage import StoreFull
@@ -170,6 +171,8 @@ async def test_an_event_that_comes_twice_takes_nothing_back(room: Room, at_once:
         await room.result_of(later)
         await room.settled(app)
         assert len(room.engine.submitted) == 2
+        answers = [each for each in room.pg.ledger.requests if each.route.endswith("/callback")]
+        assert [each.status for each in answers] == [200, 200]
 
 
 async def test_what_was_taken_in_before_a_crash_leaves_nobody_waiting_for_words(
@@ -306,7 +309,8 @@ async def test_a_question_answered_twice_starts_its_jobs_once_and_says_so(
 class Asked:
     """As much of an interaction as thinking needs; `told` is set once Discord hears of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.id = number
         self.extras: dict[str, Any] = {}
         self.response = self
         self.told = asyncio.Event()
@@ -321,7 +325,7 @@ class Asked:
 
 
 async def test_several_works_share_the_time_that_one_answer_has() -> None:
-    asked: Any = Asked()
+    asked: Any = Asked(1)
     assert await thinking(asked, asyncio.sleep(0, "quick")) == "quick"
     assert not asked.told.is_set()
     # Everything before took its time, each thing less than would be noticed by itself.
@@ -331,8 +335,17 @@ async def test_several_works_share_the_time_that_one_answer_has() -> None:
 
 
 def test_the_time_counts_from_the_arrival() -> None:
-    asked: Any = Asked()
+    asked: Any = Asked(2)
     before = time.monotonic()
     first = arrived(asked)
     assert before <= first <= time.monotonic()
     assert arrived(asked) == first
+
+
+def test_an_interaction_is_let_in_once_by_all_its_doors() -> None:
+    arrivals, asked, again = Arrivals(), Asked(3), Asked(3)
+    one: Any = asked
+    assert [arrivals.is_first(one) for _ in range(3)] == [True] * 3
+    other: Any = again
+    assert not arrivals.is_first(other)
+    assert arrivals.is_first(one)

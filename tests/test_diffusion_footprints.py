@@ -19,6 +19,7 @@ from diffusion.networks.configs import DDPMConfig, UNetConfig, VAEConfig
 from diffusion.networks.ddpm import DDPMUNet
 from diffusion.networks.unet import UNet
 from diffusion.networks.vae import Decoder, Encoder
+from tests.thinning import thinned
 from tests.tiny import PRESET
 
 # Stable Diffusion 1 in structure, and XL's: deep transformers, linear projections, an added vector.
@@ -83,7 +84,7 @@ def real_pass(config: UNetConfig | DDPMConfig, rows: int) -> Callable[[], object
     return run
 
 
-@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("rows", thinned([4, 1], every=2))
 @pytest.mark.parametrize(
     "config", [PRESET.unet, SD1, XL, DDPM], ids=["tiny", "sd1", "sdxl", "ddpm"]
 )

@@ -165,6 +165,7 @@ def paint(model: Model, prompts: Sequence[str]) -> NDArray[np.float64]:
     return np.stack(found)
 
 
+@pytest.mark.slow
 def test_without_idle_words_the_picture_changes_less_than_without_strong_ones() -> None:
     assert describe_model("emoji").native_width == 64
     model = load_model("emoji")

@@ -135,6 +135,7 @@ def main() -> None:
     print(json.dumps(report))  # noqa: T201 - this is what the parent reads
 
 
+@pytest.mark.slow
 def test_every_launch_compiles_for_hopper(tmp_path_factory: pytest.TempPathFactory) -> None:
     report = run_with_triton(
         "tests.test_diffusion_kernels_compiled",

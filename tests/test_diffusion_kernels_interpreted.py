@@ -160,6 +160,7 @@ def test_the_kernel_does_what_its_twin_does(report: dict[str, str], name: str) -
     assert report[name] == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "fault"), [fault[1:3] for fault in FAULTS])
 def test_a_broken_kernel_is_noticed(report: dict[str, str], module: str, fault: str) -> None:
     assert "AssertionError" in report[f"{module}: {fault}"]

@@ -16,6 +16,7 @@ from diffusion.networks.ddpm import DDPMUNet
 from diffusion.networks.unet import UNet
 from tests.parity.test_networks import UNETS
 from tests.parity.twins import fill
+from tests.thinning import thinned
 
 ROWS = 8
 SIZES = (2, 3, 4, 8)
@@ -99,7 +100,7 @@ def disagreeing(unet: Backbone, given: Inputs, sizes: Sequence[int] = SIZES) -> 
     return wrong
 
 
-@pytest.mark.parametrize("side", [8, 16, 24])
+@pytest.mark.parametrize("side", thinned([8, 16, 24], every=3))
 def test_a_row_of_the_shipped_model_has_its_bits_in_any_company(side: int) -> None:
     unet = network(SHIPPED)
     assert disagreeing(unet, Inputs(unet, side, side)) == []

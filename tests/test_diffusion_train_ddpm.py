@@ -256,6 +256,7 @@ def difference(one: Image.Image, other: Image.Image) -> float:
     return float(np.abs(np.asarray(one).astype(float) - np.asarray(other)).mean())
 
 
+@pytest.mark.slow
 def test_both_variances_of_the_paper(run: tuple[Path, Trainer, DDPMUNet], tmp_path: Path) -> None:
     _, _, network = run
     painted = []

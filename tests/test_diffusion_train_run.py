@@ -17,6 +17,7 @@ from diffusion.train import run
 from diffusion.train.denoiser import train_denoiser
 from diffusion.train.state import Progress
 from diffusion.train.vae import train_vae
+from tests.thinning import thinned
 from tests.workbench import workshop
 
 
@@ -37,6 +38,7 @@ def stop_at(steps: int) -> Callable[[str, Progress], None]:
     return report
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_both_networks_learn_and_the_model_paints(tmp_path: Path) -> None:
     shop = workshop(tmp_path, vae_samples=1200, denoiser_samples=1600)
@@ -72,7 +74,7 @@ def _metadata(path: Path) -> str:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("part", ["vae", "denoiser"])
+@pytest.mark.parametrize("part", thinned(["vae", "denoiser"], every=2))
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(
     tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(
         assert torch.equal(tensor, broken[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_sheet_is_painted_on_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = workshop(tmp_path, denoiser_samples=8 * 100)
@@ -118,6 +121,7 @@ def test_the_clock_stops_a_run_with_its_state_kept(tmp_path: Path) -> None:
     assert json.loads(_metadata(state))["samples"] == 80
 
 
+@pytest.mark.slow
 def test_sharpening_the_decoder_keeps_the_latents(tmp_path: Path) -> None:
     shop = workshop(tmp_path, vae_samples=400)
     run.run_vae(shop, minutes=5, report=quiet)

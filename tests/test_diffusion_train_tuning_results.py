@@ -25,6 +25,7 @@ from diffusion.train.tuning.subject import fingerprint, open_subject
 from diffusion.train.tuning.tune import go_on
 from diffusion.train.tuning.watching import finish
 from tests.parity.pipelines import system
+from tests.thinning import thinned
 from tests.tiny import tiny_folder
 from tests.tuning import (
     CAPTION,
@@ -148,7 +149,7 @@ def test_all_weights_of_the_shipped_format_become_a_folder_that_loads(tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["sd1", "sd2"])
-@pytest.mark.parametrize("layout", ["single", "folder"])
+@pytest.mark.parametrize("layout", thinned(["single", "folder"], every=2))
 def test_all_weights_of_stable_diffusion_become_one_file(
     tmp_path: Path, name: str, layout: str
 ) -> None:

@@ -171,6 +171,7 @@ def esrgan(blocks: int) -> dict[str, Tensor]:
     return tensors
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not UPSCALE.is_dir(), reason="make test installs the extra easel[upscale]")
 def test_a_real_esrgan_in_tiles(tmp_path: Path) -> None:
     path = tmp_path / "esrgan.safetensors"

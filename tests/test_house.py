@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,8 +70,13 @@ def modules(room: str) -> list[Path]:
     return sorted((ROOT / room).rglob("*.py"))
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Every top-level package that a file imports, wherever in the file, lazily or not."""
+    return frozenset(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
@@ -92,20 +98,20 @@ def relative(path: Path) -> str:
 def test_rooms_import_only_along_the_arrows(room: str) -> None:
     assert modules(room), f"{room}/ has no modules: the test would prove nothing"
     for path in modules(room):
-        strangers = set(imported(path)) & (set(ROOMS) - {room} - ARROWS[room])
+        strangers = imported(path) & (set(ROOMS) - {room} - ARROWS[room])
         assert not strangers, f"{relative(path)} imports {strangers}"
 
 
 @pytest.mark.parametrize("library", HOMES)
 def test_libraries_stay_in_their_room(library: str) -> None:
-    users = {room for room in ROOMS for path in modules(room) if library in set(imported(path))}
+    users = {room for room in ROOMS for path in modules(room) if library in imported(path)}
     assert users == {HOMES[library]}
 
 
 def test_nothing_runs_code_from_data() -> None:
     for path in (path for room in ROOMS for path in modules(room)):
         allowed = PEER if relative(path).startswith("diffusion/bench/peer") else set()
-        assert not set(imported(path)) & (BANNED - allowed), relative(path)
+        assert not imported(path) & (BANNED - allowed), relative(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

@@ -1,6 +1,6 @@
 """`python -m tests.chaos [commit | night] [C1 C4 …]`: run the chaos suites, a line of JSON each.
 
-Every suite is a process of its own; two run side by side, but for those that measure.
+Every suite is a process of its own; two run side by side, but for those that want to be alone.
 `--record FILE` keeps the line of each finished suite in a file, one per suite and scale, and
 `--resume` skips what is held there already.
 """

@@ -197,4 +197,5 @@ SUITE = Suite(
     commit=EACH * len(POINTS),
     night=EACH_NIGHT * len(POINTS),
     run=run,
+    alone=True,
 )

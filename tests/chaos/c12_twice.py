@@ -14,6 +14,9 @@ from tests.bot_room import Room, open_room
 from tests.chaos.oracle import examined, judge
 from tests.chaos.suite import Run, Suite
 
+# What the bot logs: the same came again, or came to an earlier run.
+AGAIN = "interaction %d came twice"
+BEFORE = "interaction %d came to an earlier run, too"
 # The largest burst takes half of all; the others have so many.
 BURST = 10
 SETTINGS = "[storage]\nmin_free_gib = 0\n"
@@ -29,7 +32,7 @@ class Repeats(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count, whoever logs."""
-        if record.msg == "interaction %d came twice":
+        if record.msg in (AGAIN, BEFORE):
             self.seen += 1
             self.more.set()
 
@@ -50,6 +53,13 @@ async def run(run: Run) -> None:
                 await _burst(run, room, repeats, due, (run.count + 1) // 2)
                 while run.done < run.count:
                     await _burst(run, room, repeats, due, min(BURST, run.count - run.done))
+            async with room.bot(SETTINGS):
+                # This run has seen none of them: here the table alone knows them.
+                for asked in [room.pg.ledger.interactions[each] for each in due]:
+                    before = repeats.seen
+                    room.pg.replay(asked)
+                    await repeats.reach(before + 1)
+                    run.add("after a restart")
         jobs = await examined(run, room.folder)
         await judge(run, room.pg, jobs)
         for interaction_id, number in due.items():
@@ -60,8 +70,8 @@ async def run(run: Run) -> None:
 
 @contextmanager
 def noticed() -> Iterator[Repeats]:
-    """Listen to the door through which jobs come in."""
-    logger, repeats = logging.getLogger("bot.intake"), Repeats()
+    """Listen to the doors through which interactions and jobs come in."""
+    logger, repeats = logging.getLogger("bot"), Repeats()
     level = logger.level
     logger.addHandler(repeats)
     logger.setLevel(logging.INFO)

@@ -60,7 +60,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """One row of the chaos matrix; `alone` is one that measures and wants no neighbour."""
+    """One row of the chaos matrix.
+
+    `alone` is one that measures, or keeps all cores busy by itself, and wants no neighbour.
+    """
 
     name: str
     about: str

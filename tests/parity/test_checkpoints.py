@@ -4,6 +4,7 @@ Judges: the networks that wrote the files, the two layouts each other, and diffu
 of single files.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from diffusion.networks.vae import AutoencoderKL
 from diffusion.networks.vq import AutoencoderVQ
 from tests.parity.layouts import unet_single
 from tests.parity.tinies import FAMILIES, tiny
+from tests.thinning import thinned
 
 FOLDERS = sorted(set(FAMILIES) - {"ldm-class"})
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -110,8 +112,7 @@ def test_both_layouts_have_the_same_sizes(name: str, tmp_path: Path) -> None:
         assert differ <= {"upcast_attention", "activation", "pad_id"}, (part, differ)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(("name", "dtype"), thinned(product(FAMILIES, DTYPES), every=2))
 def test_single_files_arrive_exactly(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     path = tiny(name).write_single(tmp_path / "x.safetensors", dtype)
     checkpoint, stored = open_checkpoint(path), load_file(path)

@@ -10,6 +10,7 @@ import pytest
 from tests.parity.cases import Case, cases
 from tests.parity.results import COMMITTED, row_start
 from tests.parity.shots import Shot, compare
+from tests.thinning import thinned
 
 CASES = tuple(cases())
 
@@ -18,7 +19,7 @@ def as_param(case: Case) -> Any:  # noqa: ANN401 - pytest's own type is private
     return pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else [])
 
 
-@pytest.mark.parametrize("case", [as_param(case) for case in CASES])
+@pytest.mark.parametrize("case", thinned(map(as_param, CASES), every=5))
 def test_both_sides_agree(case: Case) -> None:
     difference = case.measure()
     assert difference <= case.limit, f"{difference:.3g} in {case.unit}"

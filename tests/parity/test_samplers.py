@@ -13,6 +13,7 @@ from torch import Tensor
 from diffusion.samplers import SAMPLERS
 from diffusion.schedules import Levels, NoiseSchedule, levels_for
 from tests.parity.paths import COUNTS, Ours, Run, assert_same_path, draws, network
+from tests.thinning import thinned
 
 # diffusers' own calls of numpy.
 pytestmark = pytest.mark.filterwarnings(
@@ -122,7 +123,7 @@ def predictions(name: str) -> tuple[str, ...]:
     return ("epsilon", "v_prediction", "sample")
 
 
-@pytest.mark.parametrize(("name", "spacing", "prediction_type"), list(cases()))
+@pytest.mark.parametrize(("name", "spacing", "prediction_type"), thinned(cases(), every=3))
 def test_every_point_of_the_path_is_that_of_diffusers(
     name: str, spacing: str, prediction_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

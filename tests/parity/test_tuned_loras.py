@@ -18,6 +18,7 @@ from diffusion.train.tuning.watching import finish
 from diffusion.train.tuning.words import added_vector, captions_context, encode_captions
 from tests.parity.pipelines import system
 from tests.parity.test_lora import BOUND, relative
+from tests.thinning import thinned
 from tests.tuning import CAPTION, recipe, trained
 
 # Large steps, so that there is something to compare.
@@ -50,7 +51,7 @@ def ids(pipeline: Any, caption: str) -> Tensor:  # noqa: ANN401 - a foreign clas
     return torch.as_tensor(found)
 
 
-@pytest.mark.parametrize("convolutions", [False, True])
+@pytest.mark.parametrize("convolutions", thinned([True, False], every=2))
 @pytest.mark.parametrize("name", ["sd1", "sd2"])
 @torch.no_grad()
 def test_diffusers_loads_a_lora_of_ours(name: str, convolutions: bool, tmp_path: Path) -> None:
