@@ -24,7 +24,7 @@ from tests.chaos.suite import Run, Suite
 POINTS = (*WORK, *START, *CANCEL, *DELETE, *BACKUP, *STOP)
 EACH, EACH_NIGHT = 5, 50
 # A life waits more than it works: for the gateway's hello, for steps, for a disk.
-LANES = 2
+LANES = 3
 # A life takes about a second; what takes so long hangs.
 LONGEST_LIFE = 30.0
 BACKUPS = Path("data", backups.FOLDER)
