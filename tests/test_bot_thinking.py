@@ -20,6 +20,7 @@ from bot.playground import InteractionState, MessageRecord, PlayInteraction
 from storage import StoreFull
 from tests.asking import attach, press, use
 from tests.bot_room import Room, open_room, results
+from tests.chaos.c12_twice import BEFORE, noticed
 from tests.test_bot_playground_support import png
 
 
@@ -173,6 +174,31 @@ async def test_an_event_that_comes_twice_takes_nothing_back(room: Room, at_once:
         assert len(room.engine.submitted) == 2
         answers = [each for each in room.pg.ledger.requests if each.route.endswith("/callback")]
         assert [each.status for each in answers] == [200, 200]
+
+
+async def test_a_command_a_press_and_a_modal_that_come_twice_are_answered_once(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    with noticed() as repeats:
+        async with room.bot():
+            command = await room.imagine()
+            grid = await room.result_of(command)
+            single = await room.result_of(await room.press("alice", grid, "upscale", 1))
+            opened = await room.press("alice", single, "remix")
+            sent = await room.pg.submit("alice", opened, {"prompt": "a blue fish"})
+            await room.result_of(sent)
+            shown = await room.press("alice", grid, "info")
+            twice = (command, opened, sent, shown)
+            for number, ix in enumerate(twice, start=1):
+                room.pg.replay(ix)
+                await repeats.reach(number)
+            await room.grid("bob", "a green tree")
+    answers = [each.path for each in room.pg.ledger.requests if each.path.endswith("/callback")]
+    assert len(answers) == len(set(answers)) == 6
+    # Each stopped at the door; had one gone further, the table would have known it.
+    stopped = [each.args for each in caplog.records if each.name == "bot.arrivals"]
+    assert stopped == [(ix.id,) for ix in twice]
+    assert BEFORE not in [each.msg for each in caplog.records]
 
 
 async def test_what_was_taken_in_before_a_crash_leaves_nobody_waiting_for_words(
