@@ -30,7 +30,7 @@ SETTINGS = "[storage]\nmin_free_gib = 0\n[queue]\nmax_waiting_user = 50\n"
 CLAIM_SECONDS = 2.0
 CLAIMED = "claimed"
 BARE = "import time, discord, sqlalchemy.ext.asyncio; print(time.process_time())"
-# On the machine that the bound in seconds is for.
+# About what that took where a first claim took 1.6 s of the processor, which is within its bound.
 BARE_SECONDS = 0.63
 Start = Callable[..., AbstractAsyncContextManager[Process]]
 
@@ -71,7 +71,9 @@ async def _rounds(run: Run, nursery: Nursery) -> None:
     best, ratio = min(own, default=0.0), min(ratios, default=0.0)
     run.figures["first claim least processor seconds"] = best
     run.figures["first claim least of a bare start"] = ratio
-    in_time = best <= CLAIM_SECONDS or ratio <= CLAIM_SECONDS / BARE_SECONDS
+    in_time = best <= CLAIM_SECONDS
+    if run.scale != "night":  # by day the machine may be as slow as others make it
+        in_time = in_time or ratio <= CLAIM_SECONDS / BARE_SECONDS
     run.must(own and in_time, "the first claim comes late, or never")
 
 
